@@ -1,0 +1,27 @@
+"""graph-metamers: which different graphs does a trained graph neural network take for the same?"""
+
+from graph_metamers import datasets, zoo
+from graph_metamers.audit import Audit, audit
+from graph_metamers.errors import InputError
+from graph_metamers.metamer import Metamer, load, metamer
+from graph_metamers.probe import layers
+from graph_metamers.search import Adam, Status
+from graph_metamers.vary import BinaryFeatures, ContinuousFeatures
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Adam",
+    "Audit",
+    "BinaryFeatures",
+    "ContinuousFeatures",
+    "InputError",
+    "Metamer",
+    "Status",
+    "audit",
+    "datasets",
+    "layers",
+    "load",
+    "metamer",
+    "zoo",
+]

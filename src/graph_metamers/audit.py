@@ -1,0 +1,323 @@
+"""audit(): the main job. Layers × what varies × seeds, scored and reported."""
+
+import datetime
+import math
+import platform
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_geometric
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from graph_metamers.errors import InputError
+from graph_metamers.metamer import Metamer, load, metamer, preflight, setting
+from graph_metamers.probe import Forward, Layer
+from graph_metamers.probe import layers as list_layers
+from graph_metamers.search import Adam, Search
+from graph_metamers.search.base import check_count
+from graph_metamers.storage import digest, read_json, write_json
+from graph_metamers.vary import Vary, vary_features
+
+SCHEMA = 1
+RUN = ("dataset", "model", "layer", "vary", "search")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Audit:
+    """What a model takes for the same: one row a run, and the metamers themselves.
+
+    Attributes:
+        question: What was asked: layers, what varies, search, seeds, tol, and the digests of
+            model and graph.
+        environment: Versions and machine.
+        metamers: One for each run, in the order of the rows.
+        accuracy: The model's accuracy where it is known, by split.
+    """
+
+    question: dict[str, Any]
+    environment: dict[str, Any]
+    metamers: list[Metamer] = field(default_factory=list[Metamer])
+    accuracy: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary a run, ready for `pandas.DataFrame`."""
+        names = {name: self.question[name] for name in ("dataset", "model")}
+        return [names | m.row() for m in self.metamers]
+
+    def groups(self) -> list[list[Metamer]]:
+        """The metamers by what they share, that is all but the seed."""
+        groups: dict[tuple[str, str, str], list[Metamer]] = {}
+        for m in self.metamers:
+            groups.setdefault((m.layer, m.vary, m.search), []).append(m)
+        return list(groups.values())
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Mean and standard deviation over the seeds, for each layer and what varies.
+
+        Returns:
+            One dictionary for each combination: what was run, `runs`, `matched` (how many reached
+            `tol`), and `<score>` and `<score>_std` over **all** runs, matched or not. The standard
+            deviation is that of a sample, NaN for a single run.
+        """
+        return [self._summary(group) for group in self.groups()]
+
+    def _summary(self, group: list[Metamer]) -> dict[str, Any]:
+        rows = [m.row() for m in group]
+        names = {"dataset": self.question["dataset"], "model": self.question["model"]} | rows[0]
+        summary: dict[str, Any] = {name: names[name] for name in RUN}
+        summary |= {"runs": len(rows), "matched": sum(m.matched for m in group)}
+        for name in ("activation_error", "seconds", *group[0].scores):
+            values = [float(row[name]) for row in rows]
+            summary[name] = statistics.fmean(values)
+            summary[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else math.nan
+        return summary
+
+    def save(self, folder: str | Path) -> None:
+        """Write `audit.json`, `report.html` and `metamers/*.pt`.
+
+        Raises:
+            InputError: The folder cannot be written to, or holds another audit.
+        """
+        store = _Store(Path(folder), self.question)
+        for place, m in enumerate(self.metamers):
+            if not store.path(place, m.layer, m.seed).exists():
+                m.save(store.path(place, m.layer, m.seed))
+        store.write(self)
+        store.report(self)
+
+    def __repr__(self) -> str:
+        matched = sum(m.matched for m in self.metamers)
+        lines = [
+            f"Audit({self.question['model']} on {self.question['dataset']}, "
+            f"{matched} of {len(self.metamers)} runs matched)"
+        ]
+        lines += [
+            f"  {s['layer']}: error {s['activation_error']:.1e}, "
+            f"S_feat {s['feature_similarity']:.3f} (start {s['start_feature_similarity']:.3f}), "
+            f"S_match {s['prediction_match']:.3f}, CS {s['consistency']:.3f}, "
+            f"{s['matched']} of {s['runs']} matched"
+            for s in self.summary()
+        ]
+        return "\n".join(lines)
+
+
+def audit(
+    model: nn.Module,
+    data: Data,
+    *,
+    layers: Sequence[Layer] | None = None,
+    vary: Vary | Sequence[Vary] | None = None,
+    search: Search | None = None,
+    seeds: int | Iterable[int] = 5,
+    tol: float = 1e-2,
+    forward: Forward | None = None,
+    dataset: str = "data",
+    name: str | None = None,
+    accuracy: dict[str, float] | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Audit:
+    """Build metamers of a graph for each layer, each way to vary it and each seed; score them.
+
+    Args:
+        model: A trained model. It is left exactly as found.
+        data: The reference graph.
+        layers: Layers as `metamer` takes them; by default all that `graph_metamers.layers` lists
+            (of a zoo model, its numbered layers).
+        vary: What may vary, one or several; by default read from `data.x`.
+        search: How to search; `Adam()`, the paper's, by default.
+        seeds: Seeds of the random starts, or how many of them, counted from 0.
+        tol: Activation error at or below which a run counts as matched.
+        forward: How to call the model where the names of its arguments do not say so.
+        dataset: What to call the graph in rows and report.
+        name: What to call the model; by default its class.
+        accuracy: The model's accuracy by split, to be reported beside.
+        out: A folder to keep everything in from the start. Killed and called again with the same
+            arguments, the audit goes on where it was; without, call `.save()` at the end.
+        progress: Whether to show a bar on what takes longer than two seconds.
+
+    Returns:
+        The finished audit: `.rows`, `.summary()`, `.save(folder)`.
+
+    Raises:
+        InputError: Something handed in cannot be used; said before the first search begins.
+    """
+    search = search or Adam()
+    seeds = _seeds(seeds)
+    if layers is None:
+        layers = (
+            getattr(model, "layer_names", None) or list_layers(model, data, forward=forward).names
+        )
+    if isinstance(layers, str) or not layers:
+        raise InputError(
+            f"layers must be a list of layers, one audit row group each; got {layers!r}. "
+            "See graph_metamers.layers(model, data)."
+        )
+    ways = _ways(vary, model, data, forward)
+    labels = [
+        preflight(model, data, layer, vary=way, tol=tol, forward=forward)
+        for layer in layers
+        for way in ways[:1]
+    ]
+    for way in ways[1:]:
+        way.check(data)
+    question = _question(model, data, labels, ways, search, seeds, tol, forward)
+    question |= {"dataset": dataset, "model": name or type(model).__name__}
+
+    result = Audit(question, environment(data), accuracy=accuracy or {})
+    store = None if out is None else _Store(Path(out), question)
+    grid = [
+        (layer, label, way, seed)
+        for layer, label in zip(layers, labels, strict=True)
+        for way in ways
+        for seed in seeds
+    ]
+    for place, (layer, label, way, seed) in enumerate(grid):
+        path = None if store is None else store.path(place, label, seed)
+        if path is not None and path.exists():
+            result.metamers.append(load(path))
+            continue
+        m = metamer(
+            model,
+            data,
+            layer,
+            vary=way,
+            search=search,
+            tol=tol,
+            seed=seed,
+            forward=forward,
+            checkpoint=None if store is None else store.checkpoint,
+            progress=progress,
+        )
+        result.metamers.append(m)
+        if store is not None and path is not None:
+            m.save(path)
+            store.write(result)
+    if store is not None:
+        store.write(result)
+        store.report(result)
+    return result
+
+
+class _Store:
+    """The folder of an audit. A run is done when its metamer's file is there."""
+
+    def __init__(self, folder: Path, question: dict[str, Any]) -> None:
+        self._folder = folder
+        self.checkpoint = folder / "metamers" / "checkpoint.pt"
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"out='{folder}' must be a folder; there is a file of that name.")
+        if (folder / "audit.json").exists():
+            held = read_json(folder / "audit.json")
+            held = held.get("question", {}) if isinstance(held, dict) else {}
+            differing = [name for name in question if held.get(name) != question[name]]
+            if differing:
+                raise InputError(
+                    f"out='{folder}' already holds another audit ({', '.join(differing)} differ). "
+                    "Choose another folder, or remove this one."
+                )
+        else:
+            if any((folder / "metamers").glob("*.pt")):
+                raise InputError(
+                    f"out='{folder}' holds metamers but no audit.json that says what they are. "
+                    "Choose another folder, or remove this one."
+                )
+            write_json(folder / "audit.json", {"schema": SCHEMA, "question": question, "rows": []})
+
+    def path(self, place: int, label: str, seed: int) -> Path:
+        slug = re.sub(r"[^A-Za-z0-9_]+", "-", label).strip("-")[:60]
+        return self._folder / "metamers" / f"{place:03d}-{slug}-seed{seed}.pt"
+
+    def write(self, audit: Audit) -> None:
+        write_json(
+            self._folder / "audit.json",
+            {
+                "schema": SCHEMA,
+                "environment": audit.environment,
+                "question": audit.question,
+                "accuracy": audit.accuracy,
+                "rows": audit.rows,
+                "summary": audit.summary(),
+            },
+        )
+
+    def report(self, audit: Audit) -> None:
+        # matplotlib and jinja2 are imported by those who want a report.
+        from graph_metamers.report import write_report
+
+        write_report(audit, self._folder / "report.html")
+
+
+def environment(data: Data) -> dict[str, Any]:
+    """Versions and machine, without names of places or people."""
+    from graph_metamers import __version__
+
+    device = "cpu" if data.x is None else str(data.x.device)
+    return {
+        "graph_metamers": __version__,
+        "torch": torch.__version__,
+        "torch_geometric": torch_geometric.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "device": device
+        if not device.startswith("cuda")
+        else f"{device} ({torch.cuda.get_device_name(device)})",
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def _seeds(seeds: int | Iterable[int]) -> list[int]:
+    if isinstance(seeds, int):
+        check_count("seeds", seeds)
+        return list(range(seeds))
+    values = list(seeds)
+    if not values or len(set(values)) < len(values):
+        raise InputError(f"seeds must be different whole numbers, at least one; got {values}.")
+    for value in values:
+        check_count("seeds", value, least=0)
+    return values
+
+
+def _ways(
+    vary: Vary | Sequence[Vary] | None, model: nn.Module, data: Data, forward: Forward | None
+) -> list[Vary]:
+    if isinstance(vary, Vary):
+        return [vary]
+    if vary is not None:
+        return list(vary)
+    list_layers(model, data, forward=forward)  # says what is wrong with the graph
+    return [vary_features(data)]
+
+
+def _question(
+    model: nn.Module,
+    data: Data,
+    labels: list[str],
+    ways: list[Vary],
+    search: Search,
+    seeds: list[int],
+    tol: float,
+    forward: Forward | None,
+) -> dict[str, Any]:
+    tensors = {k: v for k, v in data.to_dict().items() if isinstance(v, Tensor)}
+    return {
+        "layers": labels,
+        "vary": [setting(way) for way in ways],
+        "search": setting(search),
+        "seeds": seeds,
+        "tol": tol,
+        "nodes": data.num_nodes,
+        "features": data.num_features,
+        "edges": data.num_edges,
+        "model_digest": digest(model, forward),
+        "data_digest": digest(tensors),
+        "device": str(data.x.device).split(":")[0],  # pyright: ignore[reportOptionalMemberAccess]
+    }

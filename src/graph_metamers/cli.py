@@ -1,0 +1,290 @@
+"""The command line: `graph-metamers audit` and `graph-metamers layers`."""
+
+import importlib.util
+import inspect
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
+from torch_geometric.data.storage import GlobalStorage
+
+from graph_metamers import datasets, zoo
+from graph_metamers.audit import Audit, audit
+from graph_metamers.errors import InputError
+from graph_metamers.probe import Layer, layers
+from graph_metamers.search import Adam
+from graph_metamers.storage import load_tensors
+from graph_metamers.vary import vary_features
+
+app = typer.Typer(
+    help="Which different graphs does a trained graph neural network take for the same one?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class VaryName(StrEnum):
+    """What may vary."""
+
+    FEATURES = "features"
+
+
+DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", help=f"One of: {', '.join(datasets.NAMES)}. [default: csbm]"),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Your own graph: a PyG Data, or a dict of tensors, torch.saved."),
+]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", help="A zoo model (gcn), trained if need be, or your FILE.py:FACTORY."),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", help="The trained state_dict of your model."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, …")]
+
+
+@app.command("audit")
+def audit_command(
+    dataset: DatasetOption = None,
+    data: DataOption = None,
+    model: ModelOption = "gcn",
+    weights: WeightsOption = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", help="A layer, repeatable; see `layers`. [default: all]"),
+    ] = None,
+    vary: Annotated[VaryName, typer.Option("--vary", help="What may vary.")] = VaryName.FEATURES,
+    seeds: Annotated[int, typer.Option("--seeds", help="How many random starts.")] = 5,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of each search.")] = 1000,
+    tol: Annotated[
+        float, typer.Option("--tol", help="Activation error at which a graph counts as matched.")
+    ] = 1e-2,
+    device: DeviceOption = "cpu",
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for audit.json, report.html and metamers/.")
+    ] = Path("audit"),
+) -> None:
+    """Build metamers of a graph, score them, and write a report to look at."""
+    graph, network, names = _problem(dataset, data, model, weights, device)
+    chosen: list[Layer] | None = [*layer] if layer else None
+    result = audit(
+        network,
+        graph,
+        layers=chosen,
+        vary={VaryName.FEATURES: vary_features}[vary](graph),
+        search=Adam(steps=steps),
+        seeds=seeds,
+        tol=tol,
+        out=out,
+        **names,
+    )
+    console = Console()
+    console.print(_table(result))
+    console.print(
+        "S_feat: feature similarity, 1 is the same graph; beside it that of the random start. "
+        "S_match: share of nodes with the same predicted class.",
+        style="dim",
+    )
+    for m in result.metamers:
+        if not m.matched:
+            console.print(
+                f"{m.layer}, seed {m.seed}: {m.status}. {m.status.remedy}", style="yellow"
+            )
+    console.print(f"Report: {out / 'report.html'}")
+
+
+@app.command("layers")
+def layers_command(
+    dataset: DatasetOption = None,
+    data: DataOption = None,
+    model: ModelOption = "gcn",
+    weights: WeightsOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """List the layers of a model that metamers can be built for, with their shapes."""
+    graph, network, _ = _problem(dataset, data, model, weights, device)
+    for one in layers(network, graph):
+        typer.echo(str(one))
+
+
+def main() -> None:
+    """Run the command line; a mistake is told in one sentence, with exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        sys.exit(130)
+
+
+def command_line() -> str:
+    """The command that was typed, without the place of the program."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _problem(
+    dataset: str | None, data: Path | None, model: str, weights: Path | None, device: str
+) -> tuple[Data, nn.Module, dict[str, Any]]:
+    """Graph and trained model on the device, and what to call them."""
+    if dataset is not None and data is not None:
+        raise InputError("--dataset and --data name two graphs; give one of them.")
+    where = _device(device)
+    graph = load_graph(data) if data is not None else datasets.load(dataset or "csbm")
+    graph = graph.to(str(where))
+    names: dict[str, Any] = {
+        "dataset": data.name if data is not None else (dataset or "csbm").lower(),
+        "name": model if ":" not in model else model.rpartition(":")[2],
+    }
+    if ":" in model or model.endswith(".py"):
+        return graph, load_model(model, weights, graph).to(where), names
+    if weights is not None:
+        raise InputError(
+            f"--weights goes with your own model, --model FILE.py:FACTORY; got --model {model}."
+        )
+    trained = zoo.train(model, graph)
+    return graph, trained.model, names | {"accuracy": trained.accuracy}
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"--device '{name}' cannot be used here ({str(error).splitlines()[0]}). Try cpu."
+        ) from error
+    return device
+
+
+def load_graph(path: Path) -> Data:
+    """A graph that was saved with `torch.save`: a PyG `Data`, or a dictionary of its tensors.
+
+    Raises:
+        InputError: It is no such file, or holds anything that could run.
+    """
+    value: Any = load_tensors(
+        path,
+        kind="a graph (a PyG Data or a dict of tensors, saved by torch.save)",
+        allow=(Data, DataEdgeAttr, DataTensorAttr, GlobalStorage),
+    )
+    if isinstance(value, Data):
+        return value
+    if isinstance(value, dict) and all(isinstance(v, Tensor) for v in value.values()):
+        return Data.from_dict(value)
+    raise InputError(
+        f"'{path}' must be a graph (a PyG Data or a dict of tensors, saved by torch.save); "
+        f"it holds {type(value).__name__}."
+    )
+
+
+def load_model(spec: str, weights: Path | None, data: Data) -> nn.Module:
+    """The user's own model: FILE.py:FACTORY, called with the graph if it takes an argument.
+
+    Raises:
+        InputError: The file, the factory or the weights cannot be used.
+    """
+    file, _, factory = spec.rpartition(":")
+    if not file or not factory:
+        raise InputError(f"--model '{spec}' must be FILE.py:FACTORY, or one of the zoo's models.")
+    made: Any = _attribute(Path(file), factory)
+    if not isinstance(made, nn.Module):
+        if not callable(made):
+            raise InputError(f"'{factory}' in '{file}' must be a function that returns a model.")
+        takes = [
+            p
+            for p in inspect.signature(made).parameters.values()
+            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
+        try:
+            made = made(data) if takes else made()
+        except Exception as error:
+            raise InputError(
+                f"'{factory}' in '{file}' failed ({type(error).__name__}: {error}). It is called "
+                "with the graph, or with nothing if it takes no argument."
+            ) from error
+    if not isinstance(made, nn.Module):
+        raise InputError(
+            f"'{factory}' in '{file}' must return a torch.nn.Module; it returned "
+            f"{type(made).__name__}."
+        )
+    if weights is not None:
+        _load_weights(made, weights)
+    return made
+
+
+def _attribute(file: Path, name: str) -> Any:
+    if not file.is_file():
+        raise InputError(f"--model '{file}:{name}': there is no file '{file}'.")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--model '{file}:{name}': '{file}' must be a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(file.stem, module)
+    sys.path.insert(0, str(file.parent.resolve()))  # its neighbours import as they would there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(
+            f"'{file}' could not be imported ({type(error).__name__}: {error})."
+        ) from error
+    finally:
+        sys.path.pop(0)
+    if not hasattr(module, name):
+        known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise InputError(f"'{file}' has no '{name}'. It has {', '.join(known) or 'nothing'}.")
+    return getattr(module, name)
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    kind = "a state_dict (saved by torch.save(model.state_dict(), path))"
+    state: Any = load_tensors(path, kind=kind)
+    for key in ("state_dict", "model_state_dict"):  # Lightning's and many scripts' checkpoints
+        if isinstance(state, dict) and key in state:
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"'{path}' must be {kind}; it holds {type(state).__name__}.")
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"'{path}' does not fit {type(model).__name__}: {detail}") from error
+
+
+def _table(result: Audit) -> Table:
+    question = result.question
+    table = Table(title=f"{question['model']} on {question['dataset']}, {question['search']}")
+    for name in ("layer", "matched", "activation error", "S_feat", "start", "S_match", "CS"):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for s in result.summary():
+        table.add_row(
+            s["layer"],
+            f"{s['matched']} of {s['runs']}",
+            f"{s['activation_error']:.1e}",
+            *(
+                f"{s[name]:.3f}" + ("" if s["runs"] == 1 else f" ± {s[f'{name}_std']:.3f}")
+                for name in (
+                    "feature_similarity",
+                    "start_feature_similarity",
+                    "prediction_match",
+                    "consistency",
+                )
+            ),
+        )
+    return table

@@ -1,0 +1,35 @@
+"""The one error that a user's mistake raises, and the words it is told in."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from torch import Tensor
+
+
+class InputError(ValueError):
+    """Something that was handed in cannot be used; the message says what to do instead."""
+
+
+def describe(tensor: Tensor) -> str:
+    """Type and shape as error sentences give them.
+
+    >>> import torch
+    >>> describe(torch.zeros(3, 2))
+    'float32 [3, 2]'
+    """
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def listing(names: Iterable[str]) -> str:
+    """Quoted names, comma-separated.
+
+    >>> listing(["conv1", "conv2"])
+    "'conv1', 'conv2'"
+    """
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """' Did you mean …?' where a known name is close, else nothing."""
+    close = get_close_matches(name, list(names), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""

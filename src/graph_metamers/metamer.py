@@ -1,0 +1,433 @@
+"""metamer(): the one page that ties probe, vary, search and measure."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from graph_metamers.errors import InputError, describe
+from graph_metamers.measure import (
+    activation_correlation,
+    consistency,
+    feature_similarity,
+    node_activation_error,
+    node_feature_similarity,
+    predicted_class,
+    prediction_match,
+)
+from graph_metamers.probe import Forward, Layer, Probe, Target
+from graph_metamers.probe.layers import duplicates
+from graph_metamers.progress import progress_bar
+from graph_metamers.search import Adam, Problem, Search, Solution, Status
+from graph_metamers.search.base import check_count, check_positive
+from graph_metamers.storage import digest, load_tensors, save_tensors
+from graph_metamers.vary import Vary, vary_features
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Metamer:
+    """A graph that a model takes for another, with all that was measured of it.
+
+    Attributes:
+        data: The metamer; `model(metamer.data.x, metamer.data.edge_index)` just works.
+        reference: The graph that it is a metamer of.
+        layer: The layer at which the activations are matched; several are joined by " + ".
+        status: How the search ended; `status.remedy` says what to do about it.
+        activation_error: L_act of the metamer (Eq. 5), the mean over the layers; 0 is perfect.
+        layer_errors: L_act at each layer.
+        tol: Activation error at or below which the status is "matched".
+        scores: `feature_similarity` (Eq. 13), `prediction_match` (Eq. 14), `consistency`
+            (Eq. 15), `activation_correlation`; and, with `start_` before the name, those of the
+            random start, with which to compare them.
+        node_errors: Activation error of each node, [nodes]; None where the activation has no
+            row for each node.
+        node_similarity: Feature similarity of each node, [nodes].
+        predictions_agree: Whether the predicted class is the same, [nodes]; None where the
+            output has no row for each node.
+        history: Activation error of every graph on the way, the start first.
+        steps: Steps taken.
+        best_step: Step at which this graph was found.
+        seconds: Time that the search took.
+        seed: Seed of the random start.
+        vary: What varied.
+        search: How it was searched.
+    """
+
+    data: Data
+    reference: Data
+    layer: str
+    status: Status
+    activation_error: float
+    layer_errors: dict[str, float]
+    tol: float
+    scores: dict[str, float]
+    node_errors: Float[Tensor, " nodes"] | None
+    node_similarity: Float[Tensor, " nodes"]
+    predictions_agree: Tensor | None
+    history: list[float]
+    steps: int
+    best_step: int
+    seconds: float
+    seed: int
+    vary: str
+    search: str
+
+    @property
+    def matched(self) -> bool:
+        """Whether the activation error is at or below `tol`."""
+        return self.status is Status.MATCHED
+
+    def row(self) -> dict[str, Any]:
+        """The figures as one flat dictionary: a row of an audit."""
+        return {
+            "layer": self.layer,
+            "vary": self.vary,
+            "search": self.search,
+            "seed": self.seed,
+            "status": str(self.status),
+            "activation_error": self.activation_error,
+            "tol": self.tol,
+            "steps": self.steps,
+            "best_step": self.best_step,
+            "seconds": self.seconds,
+            **self.scores,
+            "layer_errors": dict(self.layer_errors),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Save to a file that `graph_metamers.load` reads. Holds tensors and plain values only.
+
+        Raises:
+            InputError: The place cannot be written to.
+        """
+        state = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        reference = _tensors(self.reference)
+        changed = {
+            key: value
+            for key, value in _tensors(self.data).items()
+            if key not in reference or not torch.equal(value, reference[key])
+        }
+        state |= {
+            "schema": SCHEMA,
+            "status": str(self.status),
+            "reference": {key: _pack(value) for key, value in reference.items()},
+            "data": {key: _pack(value) for key, value in changed.items()},
+        }
+        save_tensors(Path(path), state)
+
+    def __repr__(self) -> str:
+        return (
+            f"Metamer({self.layer}, {self.status}, error {self.activation_error:.1e}, "
+            f"S_feat {self.scores['feature_similarity']:.2f}, "
+            f"S_match {self.scores['prediction_match']:.2f})"
+        )
+
+
+def metamer(
+    model: nn.Module,
+    data: Data,
+    layer: Layer,
+    *,
+    vary: Vary | None = None,
+    search: Search | None = None,
+    tol: float = 1e-2,
+    seed: int = 0,
+    forward: Forward | None = None,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+) -> Metamer:
+    """Build a graph that differs from `data` and that `model` takes for it at `layer`.
+
+    Time is `search.steps` times one forward and backward pass to the layer, plus a few passes
+    over the features; memory about seven times that of `data.x`, plus the model's own.
+
+    Args:
+        model: A trained model. It is left exactly as found.
+        data: The reference graph, on the model's device. It is not changed.
+        layer: The layer to match at; see `graph_metamers.layers`. A list is matched jointly:
+            the mean of the layers' errors is lowered, and each is reported.
+        vary: What may vary; `BinaryFeatures()` or `ContinuousFeatures()` by what `data.x` holds.
+        search: How to search; `Adam()`, the paper's, by default.
+        tol: Activation error (Eq. 5) at or below which the result counts as matched.
+        seed: Seed of the random start. The global random state is neither used nor changed.
+        forward: How to call the model, `(model, data) -> output`, where the names of its
+            arguments do not say so.
+        checkpoint: A file to save the search's state to now and then, and to resume it from; the
+            result is the same, bit for bit, as without a stop.
+        progress: Whether to show a bar once the search takes longer than two seconds.
+
+    Returns:
+        The best graph found and its scores, matched or not: look at `.status`.
+
+    Raises:
+        InputError: Something handed in cannot be used; the sentence says what to do.
+
+    Example:
+        >>> import torch
+        >>> import graph_metamers as gm
+        >>> from torch_geometric.nn import GCN
+        >>> data = gm.datasets.csbm(nodes=60, features=40)
+        >>> model = GCN(data.num_features, 16, num_layers=2, out_channels=3)
+        >>> m = gm.metamer(model, data, "act", search=gm.Adam(lr=0.02, steps=50))
+        >>> m.data.x.sum() == data.x.sum()
+        tensor(True)
+    """
+    check_count("seed", seed, least=0)
+    search = search or Adam()
+    with Probe(model, data, forward) as probe:
+        targets = probe.targets(layer)
+        vary = vary or vary_features(data)
+        problem = _pose(probe, targets, vary, tol, digest(search, seed, forward))
+        with progress_bar(f"Searching at {_join(targets)}", shown=progress) as watch:
+            solution = search.run(
+                problem,
+                torch.Generator().manual_seed(seed),
+                checkpoint=None if checkpoint is None else Path(checkpoint),
+                watch=watch,
+            )
+        return _measured(probe, targets, problem, search, solution, seed)
+
+
+def load(path: str | Path) -> Metamer:
+    """Load a metamer that `Metamer.save` saved. Nothing in the file is ever run.
+
+    Raises:
+        InputError: The file is missing or no metamer.
+    """
+    state = load_tensors(Path(path), kind="a metamer saved by Metamer.save()")
+    names = {field.name for field in dataclasses.fields(Metamer)}
+    if not isinstance(state, dict) or not names <= state.keys():  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"'{path}' must be a metamer saved by Metamer.save(); it is not one.")
+    if state["schema"] != SCHEMA:
+        raise InputError(
+            f"'{path}' was saved in format {state['schema']}; this version reads {SCHEMA}. "
+            "Build the metamer again."
+        )
+    reference = {key: _unpack(value) for key, value in state["reference"].items()}
+    changed = {key: _unpack(value) for key, value in state["data"].items()}
+    fields = {name: state[name] for name in names}
+    fields["status"] = Status(state["status"])
+    fields["reference"] = Data.from_dict(reference)
+    fields["data"] = Data.from_dict(reference | changed)
+    return Metamer(**fields)
+
+
+def preflight(
+    model: nn.Module,
+    data: Data,
+    layer: Layer,
+    *,
+    vary: Vary | None = None,
+    tol: float = 1e-2,
+    forward: Forward | None = None,
+) -> str:
+    """Whether a metamer can be looked for at `layer`, without looking for it.
+
+    Args:
+        model: A trained model. It is left exactly as found.
+        data: The reference graph.
+        layer: The layer to match at.
+        vary: What may vary; by default read from `data.x`.
+        tol: Activation error at or below which a result would count as matched.
+        forward: How to call the model where the names of its arguments do not say so.
+
+    Returns:
+        The layer's label, as it stands in rows.
+
+    Raises:
+        InputError: What `metamer` would raise.
+    """
+    with Probe(model, data, forward) as probe:
+        targets = probe.targets(layer)
+        _pose(probe, targets, vary or vary_features(data), tol, "")
+        return _join(targets)
+
+
+def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: str) -> Problem:
+    """The reference's activations become the targets."""
+    check_positive("tol", tol)
+    vary.check(probe.data)
+    repeated = duplicates(targets)
+    if repeated:
+        raise InputError(f"layer names {repeated[0]} twice; name each layer once.")
+    with torch.no_grad():
+        activations = probe.activations(targets, probe.data)
+        again = probe.activations(targets, probe.data)
+    for target, h, other in zip(targets, activations, again, strict=True):
+        if not torch.isfinite(h).all():
+            raise InputError(
+                f"The activation at {target.label} holds NaN or infinite entries on the "
+                "reference graph. Check the model's weights and data.x."
+            )
+        if not h.any():
+            raise InputError(
+                f"The activation at {target.label} is zero everywhere ({describe(h)}): every "
+                "unit is off, so any graph that keeps them off matches. Choose another layer."
+            )
+        if not torch.allclose(h, other, rtol=1e-3, atol=1e-5 * float(h.abs().max())):
+            raise InputError(
+                f"The activation at {target.label} differs between two runs on the same graph: "
+                "the model draws random numbers in evaluation mode. Where it calls F.dropout, "
+                "pass training=self.training."
+            )
+    _check_dependence(probe, targets, vary)
+    functions = [target.function for target in targets]
+    labels = [target.label for target in targets]
+    return Problem(
+        data=probe.data,
+        vary=vary,
+        targets=activations,
+        activations=lambda graph: probe.activations(targets, graph),
+        tol=tol,
+        identity=digest(probe.model, _tensors(probe.data), labels, functions, vary, method),
+    )
+
+
+def _check_dependence(probe: Probe, targets: list[Target], vary: Vary) -> None:
+    variable = vary.start(probe.data, torch.Generator().manual_seed(0))
+    for target, h in zip(targets, probe.activations(targets, variable.render()), strict=True):
+        gradients: Sequence[Tensor | None] = (None,)
+        if h.requires_grad:
+            gradients = torch.autograd.grad(
+                h.sum(), variable.parameters, allow_unused=True, retain_graph=True
+            )
+        if all(gradient is None for gradient in gradients):
+            raise InputError(
+                f"The activation at {target.label} does not depend on what varies "
+                f"({type(vary).__name__}), so every such graph is a metamer there. "
+                f"Choose among {', '.join(probe.layers.names)}."
+            )
+
+
+@torch.no_grad()
+def _measured(
+    probe: Probe,
+    targets: list[Target],
+    problem: Problem,
+    search: Search,
+    solution: Solution,
+    seed: int,
+) -> Metamer:
+    """Score the hard graph, as the untouched model sees it."""
+    reference, graph = probe.data, solution.graph
+    variable = problem.vary.start(reference, torch.Generator().manual_seed(seed))
+    start = variable.render()
+    activations = probe.activations(targets, graph)
+    errors = [float(error) for error in problem.errors(graph)]
+    by_node = [
+        node_activation_error(h.flatten(1), other.flatten(1)).cpu()
+        for h, other in zip(problem.targets, activations, strict=True)
+        if h.dim() > 1 and len(h) == reference.num_nodes
+    ]
+    outputs = probe.output(reference), probe.output(graph), probe.output(start)
+    scores = _scores(reference, graph, problem.targets, activations, outputs[0], outputs[1])
+    start_scores = _scores(
+        reference, start, problem.targets, probe.activations(targets, start), outputs[0], outputs[2]
+    )
+    return Metamer(
+        data=graph,
+        reference=reference,
+        layer=_join(targets),
+        status=solution.status,
+        activation_error=sum(errors) / len(errors),
+        layer_errors={t.label: error for t, error in zip(targets, errors, strict=True)},
+        tol=problem.tol,
+        scores=scores
+        | {"start_activation_error": solution.history[0]}
+        | {f"start_{name}": value for name, value in start_scores.items()},
+        node_errors=torch.stack(by_node).mean(0) if len(by_node) == len(targets) else None,
+        node_similarity=node_feature_similarity(_x(reference), _x(graph)).cpu(),
+        predictions_agree=_agreement(reference, outputs[0], outputs[1]),
+        history=solution.history,
+        steps=solution.steps,
+        best_step=solution.best_step,
+        seconds=solution.seconds,
+        seed=seed,
+        vary=setting(problem.vary),
+        search=setting(search),
+    )
+
+
+def _scores(
+    reference: Data,
+    graph: Data,
+    targets: list[Tensor],
+    activations: list[Tensor],
+    reference_output: Tensor,
+    output: Tensor,
+) -> dict[str, float]:
+    similarity = feature_similarity(_x(reference), _x(graph))
+    match = prediction_match(reference_output, output)
+    correlations = [
+        activation_correlation(h, other) for h, other in zip(targets, activations, strict=True)
+    ]
+    return {
+        "feature_similarity": similarity,
+        "prediction_match": match,
+        "consistency": consistency(similarity, match),
+        "activation_correlation": sum(correlations) / len(correlations),
+    }
+
+
+def _agreement(reference: Data, output: Tensor, other: Tensor) -> Tensor | None:
+    if len(output) != reference.num_nodes:
+        return None
+    return (predicted_class(output) == predicted_class(other)).cpu()
+
+
+def setting(value: Any) -> str:
+    """A settings object with those of its fields that are not the default.
+
+    >>> setting(Adam(steps=200)), setting(Adam())
+    ('Adam(steps=200)', 'Adam')
+    """
+    if not dataclasses.is_dataclass(value):
+        return type(value).__name__
+    shown = [
+        f"{field.name}={getattr(value, field.name)!r}"
+        for field in dataclasses.fields(value)
+        if getattr(value, field.name) != field.default
+    ]
+    return type(value).__name__ + (f"({', '.join(shown)})" if shown else "")
+
+
+def _join(targets: list[Target]) -> str:
+    return " + ".join(target.label for target in targets)
+
+
+def _x(data: Data) -> Tensor:
+    if data.x is None:
+        raise InputError("data.x must be a floating point matrix [nodes, features]; data has none.")
+    return data.x.detach()
+
+
+def _tensors(data: Data) -> dict[str, Tensor]:
+    return {k: v.detach() for k, v in data.to_dict().items() if isinstance(v, Tensor)}
+
+
+def _pack(tensor: Tensor) -> dict[str, Tensor | list[int]]:
+    """Bag-of-words features are nearly all zeros: where that is shorter, keep the others only."""
+    tensor = tensor.cpu()
+    if tensor.layout == torch.strided and tensor.numel() < 2**31:
+        places = tensor.view(-1).nonzero().view(-1)
+        if tensor.is_contiguous() and 3 * len(places) < tensor.numel():
+            values = tensor.view(-1)[places]
+            return {"shape": list(tensor.shape), "places": places.int(), "values": values}
+    return {"dense": tensor.clone()}
+
+
+def _unpack(packed: dict[str, Any]) -> Tensor:
+    if "dense" in packed:
+        return packed["dense"]
+    flat = packed["values"].new_zeros(math.prod(packed["shape"]))
+    flat[packed["places"].long()] = packed["values"]
+    return flat.view(packed["shape"])

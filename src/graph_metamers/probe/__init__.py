@@ -1,0 +1,19 @@
+"""Read a trained model on a graph and leave no trace."""
+
+from graph_metamers.probe.checks import check_data, check_model
+from graph_metamers.probe.forward import Forward
+from graph_metamers.probe.layers import Layer, LayerFunction, LayerInfo, Layers, Target
+from graph_metamers.probe.probe import Probe, layers
+
+__all__ = [
+    "Forward",
+    "Layer",
+    "LayerFunction",
+    "LayerInfo",
+    "Layers",
+    "Probe",
+    "Target",
+    "check_data",
+    "check_model",
+    "layers",
+]

@@ -1,0 +1,195 @@
+"""Run a model up to a layer and stop there, with the gradient reaching the graph."""
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from graph_metamers.errors import InputError
+from graph_metamers.probe.checks import check_data, check_model
+from graph_metamers.probe.forward import Forward, bind_forward, first_tensor
+from graph_metamers.probe.layers import (
+    Call,
+    Layer,
+    LayerFunction,
+    Layers,
+    Target,
+    find_targets,
+    list_layers,
+)
+from graph_metamers.probe.preserve import preserved
+from graph_metamers.probe.trace import Tracer
+
+
+class Probe:
+    """A trained model, opened for reading on a graph; closed, it is exactly as it was found.
+
+    Args:
+        model: Any module that takes a graph.
+        data: The reference graph.
+        forward: How to call the model, `(model, data) -> output`, where the names of its
+            arguments do not say so.
+
+    Raises:
+        InputError: The model or the graph cannot be used; see `check_model` and `check_data`.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from torch_geometric.nn import GCNConv
+        >>> data = Data(x=torch.eye(3), edge_index=torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]))
+        >>> with Probe(GCNConv(3, 2), data) as probe:
+        ...     (activation,) = probe.activations(probe.targets("output"), data)
+        >>> activation.shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(self, model: nn.Module, data: Data, forward: Forward | None = None) -> None:
+        check_model(model)
+        # A compiled wrapper hides the modules inside; the original computes the same.
+        self.model: nn.Module = getattr(model, "_orig_mod", model)
+        self.data = data
+        check_data(data, self.model)
+        self._forward = forward or bind_forward(self.model, data)
+        self._stack = ExitStack()
+        self._tracers: dict[bool, Tracer] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(preserved(self.model))
+            self.calls = self._trace()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._tracers.clear()
+        self._stack.__exit__(kind, error, traceback)
+
+    @property
+    def layers(self) -> Layers:
+        """What can be addressed, in order, with shapes."""
+        return list_layers(self.model, self.calls)
+
+    def targets(self, layer: Layer) -> list[Target]:
+        """The calls that `layer` means; see `graph_metamers.layers` for how they are named."""
+        return find_targets(layer, self.model, self.calls)
+
+    def output(self, data: Data) -> Tensor:
+        """What the model returns for a graph: the first floating-point tensor in it."""
+        output = first_tensor(self._forward(self.model, data))
+        if output is None:
+            raise InputError(
+                f"{type(self.model).__name__} must return a floating-point tensor; it returned "
+                "none. Pick it out with forward=lambda model, data: model(...)[...]."
+            )
+        return output
+
+    def activations(self, targets: list[Target], data: Data) -> list[Tensor]:
+        """Activations at `targets`, in their order; the forward ends where the last is known."""
+        waiting = {target.call: i for i, target in enumerate(targets) if target.call is not None}
+        found: dict[int, Tensor] = {}
+
+        def see(name: str, index: int, tensor: Tensor) -> None:
+            place = waiting.get((name, index))
+            if place is None:
+                return
+            if len(found) == len(waiting) - 1:
+                found[place] = tensor
+                raise _Reached
+            # The forward goes on and may overwrite the tensor in place.
+            found[place] = tensor.clone()
+
+        if waiting:
+            tracer = self._tracer(functions=any("F." in name for name, _ in waiting))
+            try:
+                tracer.follow(lambda: self._forward(self.model, data), see)
+            except _Reached:
+                pass
+            else:
+                missing = ", ".join(targets[i].label for i in waiting.values() if i not in found)
+                raise InputError(
+                    f"The forward ended before {missing} was reached: what "
+                    f"{type(self.model).__name__} computes changes with the graph's features."
+                )
+        for i, target in enumerate(targets):
+            if target.function is not None:
+                found[i] = self._evaluate(target.function, target.label, data)
+        return [found[i] for i in range(len(targets))]
+
+    def _evaluate(self, function: LayerFunction, label: str, data: Data) -> Tensor:
+        value = first_tensor(function(self.model, data))
+        if value is None:
+            raise InputError(
+                f"The layer function '{label}' must return a floating-point tensor; "
+                "it returned none."
+            )
+        return value
+
+    def _tracer(self, *, functions: bool) -> Tracer:
+        if functions not in self._tracers:
+            self._tracers[functions] = self._stack.enter_context(
+                Tracer(self.model, functions=functions)
+            )
+        return self._tracers[functions]
+
+    @torch.no_grad()
+    def _trace(self) -> list[Call]:
+        calls: list[Call] = []
+        alive: list[Tensor] = []  # so that no two tensors share an id while the forward runs
+
+        def see(name: str, index: int, tensor: Tensor) -> None:
+            # An in-place activation returns the same tensor at a later version.
+            identity = (id(tensor), tensor._version)  # pyright: ignore[reportPrivateUsage]
+            calls.append(Call(name, index, tuple(tensor.shape), identity))
+            alive.append(tensor)
+
+        with Tracer(self.model, functions=True) as tracer:
+            output = tracer.follow(lambda: self._forward(self.model, self.data), see)
+        # A `forward=` may pick from or add to what the model itself returns.
+        tensor = first_tensor(output)
+        if tensor is not None and not any(call.name == "" for call in calls):
+            see("", 0, tensor)
+        return calls
+
+
+class _Reached(BaseException):
+    """Ends a forward at the layer; not an Exception, so that no model catches it."""
+
+
+def layers(model: nn.Module, data: Data, *, forward: Forward | None = None) -> Layers:
+    """The layers of a trained model that a metamer can be built for, with their shapes.
+
+    A layer is addressed by its dotted module name (`conv1`), `act:1` for the second call of a
+    module that is called several times, `F.relu:0` for the first call of an activation
+    *function*, `output` for what the model returns, a function `(model, data) -> activation`, or
+    a list of these. Modules inside PyG's own layers are not listed; their dotted names work.
+
+    Args:
+        model: Any module that takes a graph. It is left exactly as found.
+        data: A graph as PyG `Data`, with `x` [nodes, features].
+        forward: How to call the model where the names of its arguments do not say so.
+
+    Returns:
+        A tuple of `LayerInfo(name, shape)` that prints readably.
+
+    Raises:
+        InputError: The model or the graph cannot be used.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from torch_geometric.nn import GCN
+        >>> data = Data(x=torch.eye(3), edge_index=torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]))
+        >>> layers(GCN(in_channels=3, hidden_channels=8, num_layers=2, out_channels=2), data)
+        convs.0 [3, 8] · act [3, 8] · convs.1 [3, 2]
+    """
+    with Probe(model, data, forward) as probe:
+        return probe.layers

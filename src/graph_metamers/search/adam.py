@@ -1,0 +1,183 @@
+"""The paper's search: Adam on the soft graph (Eqs. 5–6)."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from graph_metamers.errors import InputError
+from graph_metamers.search.base import (
+    Best,
+    Problem,
+    Search,
+    Solution,
+    Status,
+    Watch,
+    check_count,
+    check_positive,
+)
+from graph_metamers.storage import load_tensors, save_tensors
+
+CHECKPOINT_SECONDS = 20.0
+FINITE_CHECK_STEPS = 25
+
+
+@dataclass(frozen=True)
+class Adam(Search):
+    """Gradient descent on the activation error of the hard graph, with Adam.
+
+        G'_{t+1} = Proj(G'_t − η ∇L),   L = L_act + penalty   (Eqs. 5, 6, 10)
+
+    The graph scored at every step is the hard one. The best graph seen is returned, not the last.
+
+    Args:
+        lr: Learning rate η; 5e-4 in the paper.
+        steps: Steps T at most. The paper does not give T; 1000 reproduces its numbers.
+        stop_at_tol: End as soon as the activation error is at or below `tol`. Off as in the
+            paper, which spends every step.
+        patience: End as stalled when the best error has not fallen by a relative 1e-3 over this
+            many steps; None never ends early.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+
+    lr: float = 5e-4
+    steps: int = 1000
+    stop_at_tol: bool = False
+    patience: int | None = 200
+
+    name: ClassVar[str] = "adam"
+
+    def __post_init__(self) -> None:
+        check_positive("lr", self.lr)
+        check_count("steps", self.steps)
+        if self.patience is not None:
+            check_count("patience", self.patience)
+
+    def run(
+        self,
+        problem: Problem,
+        generator: torch.Generator,
+        *,
+        checkpoint: Path | None = None,
+        watch: Watch | None = None,
+    ) -> Solution:
+        variable = problem.vary.start(problem.data, generator)
+        parameters = variable.parameters
+        optimizer = torch.optim.Adam(parameters, lr=self.lr, fused=True)
+        best, history, spent = Best(problem.data), list[float](), 0.0
+        if checkpoint is not None and checkpoint.exists():
+            spent = _resume(checkpoint, problem, parameters, optimizer, generator, best, history)
+        began = saved = time.perf_counter()
+
+        status = None
+        while status is None:
+            step = len(history)
+            graph = variable.render()
+            loss = problem.error(graph)
+            error = float(loss.detach())
+            history.append(error)
+            best.offer(graph, error, step)
+            status = self._ended(history, best, parameters, problem.tol)
+            if watch is not None:
+                watch(step, self.steps, best.error)
+            if status is not None:
+                break
+
+            penalty = variable.penalty()
+            if penalty is not None:
+                loss = loss + penalty
+            for parameter, gradient in zip(
+                parameters, torch.autograd.grad(loss, parameters), strict=True
+            ):
+                parameter.grad = gradient
+            optimizer.step()
+
+            now = time.perf_counter()
+            if checkpoint is not None and now - saved > CHECKPOINT_SECONDS:
+                seconds = spent + now - began
+                _save(checkpoint, problem, parameters, optimizer, generator, best, history, seconds)
+                saved = time.perf_counter()
+
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        return Solution(
+            graph=best.graph,
+            error=best.error,
+            status=status,
+            history=history,
+            steps=len(history) - 1,
+            best_step=best.step,
+            seconds=spent + time.perf_counter() - began,
+        )
+
+    def _ended(
+        self, history: list[float], best: Best, parameters: list[Tensor], tol: float
+    ) -> Status | None:
+        step = len(history) - 1
+        matched = best.error <= tol
+        broken = not math.isfinite(history[-1]) or (
+            step % FINITE_CHECK_STEPS == 0 and not all(bool(p.sum().isfinite()) for p in parameters)
+        )
+        if broken:
+            return Status.MATCHED if matched else Status.NONFINITE
+        if matched and (self.stop_at_tol or step == self.steps or best.error == 0):
+            return Status.MATCHED
+        if step == self.steps:
+            return Status.BUDGET_SPENT
+        if self.patience is not None and step > self.patience:
+            before = min(history[: -self.patience])
+            if best.error > before * (1 - 1e-3):
+                return Status.MATCHED if matched else Status.STALLED
+        return None
+
+
+def _save(
+    path: Path,
+    problem: Problem,
+    parameters: list[Tensor],
+    optimizer: torch.optim.Adam,
+    generator: torch.Generator,
+    best: Best,
+    history: list[float],
+    seconds: float,
+) -> None:
+    state: dict[str, Any] = {
+        "identity": problem.identity,
+        "parameters": [p.detach() for p in parameters],
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+        "best": best.state(),
+        "history": history,
+        "seconds": seconds,
+    }
+    save_tensors(path, state)
+
+
+def _resume(
+    path: Path,
+    problem: Problem,
+    parameters: list[Tensor],
+    optimizer: torch.optim.Adam,
+    generator: torch.Generator,
+    best: Best,
+    history: list[float],
+) -> float:
+    state = load_tensors(path, kind="a checkpoint", map_location=parameters[0].device)
+    if state.get("identity") != problem.identity:
+        raise InputError(
+            f"The checkpoint '{path}' belongs to another search (model, graph, layer, settings or "
+            "seed differ). Remove it, or name another file."
+        )
+    for parameter, saved in zip(parameters, state["parameters"], strict=True):
+        parameter.detach().copy_(saved)
+    optimizer.load_state_dict(state["optimizer"])
+    generator.set_state(state["generator"].cpu())
+    best.resume(state["best"])
+    history.extend(state["history"])
+    return float(state["seconds"])

@@ -1,0 +1,185 @@
+"""What every search is given, and what it gives back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from graph_metamers.errors import InputError
+from graph_metamers.vary.base import Vary
+
+
+class Status(StrEnum):
+    """How a search ended; `status.remedy` says what to do about it."""
+
+    MATCHED = "matched"
+    BUDGET_SPENT = "budget_spent"
+    STALLED = "stalled"
+    NONFINITE = "nonfinite"
+
+    @property
+    def remedy(self) -> str:
+        """The outcome in a sentence, with the next step."""
+        return {
+            Status.MATCHED: "The activation error is at or below tol.",
+            Status.BUDGET_SPENT: (
+                "The activation error was still above tol when all steps were spent. "
+                "Give the search more steps or a larger learning rate, or accept a larger tol."
+            ),
+            Status.STALLED: (
+                "The activation error stopped falling above tol. "
+                "Try another seed or a larger learning rate, or accept a larger tol."
+            ),
+            Status.NONFINITE: (
+                "The activation error or its gradient became NaN or infinite. "
+                "Try a smaller learning rate, and look for divisions by zero in the model."
+            ),
+        }[self]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched: a graph whose activation equals the target.
+
+    Attributes:
+        data: The reference graph.
+        vary: What of it may vary.
+        targets: The reference's activation at each layer.
+        activations: Runs the model up to the layers.
+        tol: Activation error at or below which a graph counts as matched.
+        identity: A hash of all that the search depends on; a checkpoint of another is refused.
+    """
+
+    data: Data
+    vary: Vary
+    targets: list[Tensor]
+    activations: Callable[[Data], list[Tensor]]
+    tol: float
+    identity: str = ""
+    _norms: list[Tensor] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_norms", [t.square().sum() for t in self.targets])
+
+    def errors(self, graph: Data) -> list[Tensor]:
+        """Activation error ‖h' − h‖² / ‖h‖² at each layer (Eq. 5); the gradient reaches `graph`."""
+        return [
+            (h - target).square().sum() / norm
+            for h, target, norm in zip(
+                self.activations(graph), self.targets, self._norms, strict=True
+            )
+        ]
+
+    def error(self, graph: Data) -> Tensor:
+        """The mean of the layers' activation errors: what a search lowers."""
+        errors = self.errors(graph)
+        return errors[0] if len(errors) == 1 else torch.stack(errors).mean()
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The best graph that a search found.
+
+    Attributes:
+        graph: The best *hard* graph, as the model sees it.
+        error: Its activation error.
+        status: How the search ended.
+        history: Activation error of every graph on the way, the start first.
+        steps: Steps taken.
+        best_step: The step at which the best graph was found.
+        seconds: Time spent, over all resumed parts.
+    """
+
+    graph: Data
+    error: float
+    status: Status
+    history: list[float]
+    steps: int
+    best_step: int
+    seconds: float
+
+
+# (steps done, steps at most, best activation error so far)
+Watch = Callable[[int, int, float], None]
+
+
+class Search(ABC):
+    """How a metamer is looked for; a frozen dataclass of settings."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(
+        self,
+        problem: Problem,
+        generator: torch.Generator,
+        *,
+        checkpoint: Path | None = None,
+        watch: Watch | None = None,
+    ) -> Solution:
+        """Look for a graph with the least activation error.
+
+        Args:
+            problem: What is searched.
+            generator: The only source of chance (a CPU one).
+            checkpoint: A file that the search's state is saved to now and then and resumed from;
+                it is removed at the end.
+            watch: Called after every step.
+        """
+
+
+class Best:
+    """The best graph seen; copies only the tensors in which a graph differs from the reference."""
+
+    def __init__(self, reference: Data) -> None:
+        self.error, self.step = float("inf"), 0
+        self._reference = reference
+        self._changed: dict[str, Tensor] = {}
+
+    def offer(self, graph: Data, error: float, step: int) -> None:
+        """Keep `graph` if it is better than all before, or the first."""
+        if self._changed and not error < self.error:
+            return
+        self.error, self.step = error, step
+        for key, value in graph.to_dict().items():
+            if isinstance(value, Tensor) and value is not self._reference.get(key):
+                self._keep(key, value.detach())
+
+    def _keep(self, key: str, value: Tensor) -> None:
+        kept = self._changed.get(key)
+        if kept is not None and kept.shape == value.shape:
+            kept.copy_(value)
+        else:
+            self._changed[key] = value.clone()
+
+    @property
+    def graph(self) -> Data:
+        """The best graph."""
+        return self._reference.clone().update(self._changed)
+
+    def state(self) -> dict[str, Any]:
+        """All there is to save."""
+        return {"error": self.error, "step": self.step, "changed": dict(self._changed)}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take up what `state` saved."""
+        self.error, self.step = state["error"], state["step"]
+        self._changed = dict(state["changed"])
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise unless a setting is a positive, finite number."""
+    if not (value > 0 and value < float("inf")):
+        raise InputError(f"{name} must be positive and finite; got {value}.")
+
+
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise unless a setting is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}.")

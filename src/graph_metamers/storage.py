@@ -1,0 +1,147 @@
+"""Files that are never half written, and that can run no code when they are read."""
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from zipfile import BadZipFile
+
+import torch
+from torch import Tensor, nn
+
+from graph_metamers.errors import InputError
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """A path to write to, which takes the place of `path` only when all went well.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        raise InputError(
+            f"'{path}' cannot be written ({error.strerror or error}). Choose another place."
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, whole or not at all; NaN and infinity become null."""
+    write_text(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The same nested value with None for what JSON cannot hold.
+
+    >>> finite({"error": float("nan"), "steps": [1, 2.5]})
+    {'error': None, 'steps': [1, 2.5]}
+    """
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in cast("list[Any]", value)]
+    if isinstance(value, float) and not (abs(value) < float("inf")):
+        return None
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: It is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"'{path}' must be a readable JSON file ({error}).") from error
+
+
+def save_tensors(path: Path, value: Mapping[str, Any]) -> None:
+    """Save nested dictionaries and lists of tensors and plain values."""
+    with replacing(path) as beside:
+        torch.save(dict(value), beside)
+
+
+def load_tensors(
+    path: Path, *, kind: str, map_location: torch.device | str = "cpu", allow: tuple[Any, ...] = ()
+) -> dict[str, Any]:
+    """Load what `save_tensors` saved. Nothing in the file is ever run.
+
+    Args:
+        path: The file.
+        kind: What it should be, for the error sentence ("a metamer").
+        map_location: Device to load to.
+        allow: Classes that the file may hold besides tensors and plain values.
+
+    Raises:
+        InputError: The file is missing, is no such file, or holds something else than data.
+    """
+    if not path.is_file():
+        raise InputError(f"'{path}' must be {kind}; there is no such file.")
+    try:
+        with torch.serialization.safe_globals(list(allow)):
+            value = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"'{path}' must be {kind} of tensors and plain values; it holds something else and "
+            "was refused, nothing in it was run. Save tensors only, such as model.state_dict()."
+        ) from error
+    except (RuntimeError, EOFError, BadZipFile, KeyError, ValueError, OSError) as error:
+        raise InputError(f"'{path}' must be {kind}; it cannot be read as one.") from error
+    return value
+
+
+def digest(*values: Any) -> str:
+    """A short hash of tensors, modules, graphs and plain values, the same on every machine.
+
+    >>> digest("a", 1) == digest("a", 1), digest("a", 1) == digest("a", 2)
+    (True, False)
+    """
+    state = hashlib.sha256()
+    for value in values:
+        _feed(state, value)
+    return state.hexdigest()[:16]
+
+
+def _feed(state: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        tensor = value.detach().cpu()
+        if tensor.layout != torch.strided:
+            tensor = tensor.to_sparse_coo().coalesce()
+            _feed(state, [list(tensor.shape), tensor.indices(), tensor.values()])
+            return
+        state.update(f"tensor {tensor.dtype} {list(tensor.shape)} ".encode())
+        state.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    elif isinstance(value, nn.Module):
+        _feed(state, [type(value).__qualname__, repr(value), dict(value.state_dict())])
+    elif isinstance(value, Mapping):
+        for key in sorted(cast("Mapping[str, Any]", value)):
+            _feed(state, [key, value[key]])
+    elif isinstance(value, list | tuple):
+        state.update(f"list {len(cast('list[Any]', value))} ".encode())
+        for part in cast("list[Any]", value):
+            _feed(state, part)
+    elif callable(value):
+        code = getattr(value, "__code__", None)
+        text = f"{getattr(value, '__qualname__', type(value).__qualname__)}"
+        state.update(f"function {text} ".encode() + (code.co_code if code else b""))
+    else:
+        state.update(f"{type(value).__name__} {value!r} ".encode())

@@ -1,0 +1,312 @@
+"""Node features vary, the edges stay."""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import Function, once_differentiable
+from torch_geometric.data import Data
+
+from graph_metamers.errors import InputError
+from graph_metamers.vary.base import Variable, Vary
+
+Matrix = Float[Tensor, "nodes features"]
+
+
+@dataclass(frozen=True)
+class BinaryFeatures(Vary):
+    """Binary node features vary; the number of ones stays.
+
+    Each entry has a soft value, started at the mean and spread of its column (Eq. 7),
+
+        X_soft = μ + τ ⊙ ε,   ε ~ N(0, 1),   P = sigmoid(slope · X_soft)   (Eq. 8);
+
+    the ρ·n·d largest entries of P over the whole matrix are the ones, and the gradient goes
+    straight through P (Eq. 9): X' = P + stopgrad(X_hard − P).
+
+    Args:
+        slope: s > 0 of Eq. 8.
+        margin: λ ≥ 0 of Eq. 10, the weight of mean(P (1 − P)) in the loss.
+        density: "fixed" keeps exactly the reference's number of ones. "learned" lets the search
+            move it: no gradient reaches ρ in Eqs. 8–9 (a count is an integer), so ρ gets the
+            surrogate ∂L/∂ρ = n·d · mean of ∂L/∂X' over the entries nearest the threshold, the
+            next ones to be switched by a change of ρ. This surrogate is ours, not the paper's.
+
+    Raises:
+        InputError: A setting is out of range, or (on use) the features are not binary.
+    """
+
+    slope: float = 1.0
+    margin: float = 0.0
+    density: Literal["fixed", "learned"] = "fixed"
+
+    def __post_init__(self) -> None:
+        if not (self.slope > 0 and math.isfinite(self.slope)):
+            raise InputError(f"slope must be positive and finite; got {self.slope}. Try 1.0.")
+        if not (self.margin >= 0 and math.isfinite(self.margin)):
+            raise InputError(f"margin must be zero or more and finite; got {self.margin}. Try 0.0.")
+        if self.density not in ("fixed", "learned"):
+            raise InputError(f"density must be 'fixed' or 'learned'; got {self.density!r}.")
+
+    def check(self, data: Data) -> None:
+        x = _features(data)
+        if not is_binary(x):
+            odd = x[(x != 0) & (x != 1)]
+            raise InputError(
+                f"BinaryFeatures needs data.x with entries 0 and 1 only; it holds {len(odd)} "
+                f"others, such as {float(odd[0]):.4g}. Use vary=ContinuousFeatures()."
+            )
+        if not 0 < int(x.count_nonzero()) < x.numel():
+            raise InputError(
+                "BinaryFeatures needs data.x with both zeros and ones; every entry is "
+                f"{int(x[0, 0])}, so its number of ones allows only the reference itself."
+            )
+
+    def start(self, data: Data, generator: torch.Generator) -> "BinaryVariable":
+        self.check(data)
+        return BinaryVariable(self, data, generator)
+
+
+class BinaryVariable(Variable):
+    """One run of `BinaryFeatures`: soft values, and the density if it is learned."""
+
+    def __init__(self, vary: BinaryFeatures, data: Data, generator: torch.Generator) -> None:
+        x = _features(data)
+        self._vary, self._data = vary, data
+        self._soft = random_features(x, generator).requires_grad_()
+        self._ones = int(x.count_nonzero())
+        self._hard, self._gradient = torch.empty_like(x), torch.empty_like(x)
+        self.parameters = [self._soft]
+        if vary.density == "learned":
+            self._density_logit = torch.logit(x.double().mean()).to(x).requires_grad_()
+            self.parameters.append(self._density_logit)
+
+    def render(self) -> Data:
+        density = None
+        if self._vary.density == "learned":
+            density = self._density_logit.sigmoid()
+            entries = self._hard.numel()
+            self._ones = min(max(round(float(density) * entries), 1), entries - 1)
+        x = _StraightThrough.apply(
+            self._soft, density, self._ones, self._vary.slope, self._hard, self._gradient
+        )
+        return with_features(self._data, x)  # pyright: ignore[reportArgumentType]
+
+    def penalty(self) -> Tensor | None:
+        if self._vary.margin == 0:
+            return None
+        p = torch.sigmoid(self._vary.slope * self._soft)
+        return self._vary.margin * (p * (1 - p)).mean()
+
+
+class _StraightThrough(Function):
+    """Eq. 9: exactly binary forward, the gradient of P backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        soft: Matrix,
+        density: Tensor | None,
+        ones: int,
+        slope: float,
+        hard: Matrix,
+        gradient: Matrix,
+    ) -> Tensor:
+        ctx.save_for_backward(soft)
+        ctx.settings = (density is not None, ones, slope, gradient)
+        # The sigmoid is monotone: the largest entries of P are the largest of X_soft.
+        hard.zero_().view(-1)[largest(soft.view(-1), ones)] = 1
+        return hard.view_as(hard)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (soft,) = ctx.saved_tensors
+        learned, ones, slope, gradient = ctx.settings
+        # dP/dX_soft = s P (1 − P), a block of rows at a time: it stays in the processor's cache.
+        for row, g, out in zip(*(_blocks(t) for t in (soft, grads[0], gradient)), strict=True):
+            p = torch.sigmoid(row if slope == 1 else row * slope)
+            torch.ops.aten.sigmoid_backward.grad_input(g, p, grad_input=out)
+        if slope != 1:
+            gradient.mul_(slope)
+        surrogate = None
+        if learned:
+            surrogate = soft.numel() * grads[0].reshape(-1)[_marginal(soft.view(-1), ones)].mean()
+        return gradient, surrogate, None, None, None, None
+
+
+def _blocks(x: Matrix, entries: int = 1 << 18) -> tuple[Tensor, ...]:
+    return x.split(max(1, entries // x.shape[1]))
+
+
+def largest(values: Float[Tensor, " entries"], count: int) -> Int[Tensor, " count"]:
+    """Indices of the `count` largest values; of equal ones, those that come first.
+
+    The same set as `torch.topk`, without sorting: a sample gives a threshold that surely lies
+    below the one wanted, and only what exceeds it is looked at closely.
+
+    >>> largest(torch.tensor([0.1, 0.9, 0.5, 0.5, 0.2]), 2)
+    tensor([1, 2])
+    """
+    values = values.detach()
+    candidates = _above_sampled_threshold(values, count)
+    chosen = values if candidates is None else values[candidates]
+    threshold = chosen.kthvalue(len(chosen) - count + 1).values
+    above = (chosen > threshold).nonzero().view(-1)
+    ties = (chosen == threshold).nonzero().view(-1)[: count - len(above)]
+    places = torch.cat([above, ties])
+    return places if candidates is None else candidates[places]
+
+
+def _above_sampled_threshold(values: Tensor, count: int, sample: int = 1 << 14) -> Tensor | None:
+    if len(values) < 4 * sample:
+        return None
+    # Multiples of a large prime, so that all rows and columns are met alike.
+    places = torch.arange(sample, device=values.device) * 2_654_435_761 % len(values)
+    sampled = values[places]
+    expected = count / len(values) * len(sampled)
+    rank = math.ceil(expected + 5 * math.sqrt(expected) + 5)
+    if rank >= len(sampled) // 2:
+        return None
+    threshold = sampled.kthvalue(len(sampled) - rank + 1).values
+    candidates = (values >= threshold).nonzero().view(-1)
+    return candidates if len(candidates) >= count else None
+
+
+def _marginal(values: Tensor, ones: int) -> Tensor:
+    band = max(1, ones // 20)
+    order = largest(values, min(ones + band, len(values)))
+    inner = values[order].argsort()[: min(2 * band, len(order))]
+    return order[inner]
+
+
+@dataclass(frozen=True)
+class ContinuousFeatures(Vary):
+    """Real-valued node features vary within bounds.
+
+    Started at the mean and spread of each column (Eq. 7) and clipped to the bounds:
+
+        X_soft = μ + τ ⊙ ε,   ε ~ N(0, 1),   X' = clip(X_soft, low, high);
+
+    with the default bounds X' = ReLU(X_soft), as in the paper.
+
+    Args:
+        low: Least value, None for no bound.
+        high: Greatest value, None for no bound.
+
+    Raises:
+        InputError: The bounds leave nothing between them, or the reference lies outside them.
+    """
+
+    low: float | None = 0.0
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise InputError(
+                f"low must be less than high; got low={self.low}, high={self.high}. "
+                "None leaves a side open."
+            )
+
+    def check(self, data: Data) -> None:
+        x = _features(data)
+        least, greatest = float(x.min()), float(x.max())
+        if (self.low is not None and least < self.low) or (
+            self.high is not None and greatest > self.high
+        ):
+            raise InputError(
+                f"ContinuousFeatures(low={self.low}, high={self.high}) must hold the reference; "
+                f"data.x goes from {least:.4g} to {greatest:.4g}. Widen the bounds, or use None."
+            )
+
+    def start(self, data: Data, generator: torch.Generator) -> "ContinuousVariable":
+        self.check(data)
+        return ContinuousVariable(self, data, generator)
+
+
+class ContinuousVariable(Variable):
+    """One run of `ContinuousFeatures`."""
+
+    def __init__(self, vary: ContinuousFeatures, data: Data, generator: torch.Generator) -> None:
+        x = _features(data)
+        self._vary, self._data = vary, data
+        self._soft = random_features(x, generator).requires_grad_()
+        self._hard, self._gradient = torch.empty_like(x), torch.empty_like(x)
+        self.parameters = [self._soft]
+
+    def render(self) -> Data:
+        low, high = self._vary.low, self._vary.high
+        x = _Clip.apply(self._soft, low, high, self._hard, self._gradient)
+        return with_features(self._data, x)  # pyright: ignore[reportArgumentType]
+
+
+class _Clip(Function):
+    """clip(X_soft, low, high), into memory that is used again every step."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        soft: Matrix,
+        low: float | None,
+        high: float | None,
+        hard: Matrix,
+        gradient: Matrix,
+    ) -> Tensor:
+        ctx.save_for_backward(soft)
+        ctx.settings = (low, high, gradient)
+        low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
+        torch.clamp(soft, low, high, out=hard)
+        return hard.view_as(hard)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (soft,) = ctx.saved_tensors
+        low, high, gradient = ctx.settings
+        below = -math.inf if low is None else low
+        torch.ops.aten.threshold_backward.grad_input(grads[0], soft, below, grad_input=gradient)
+        if high is not None:
+            gradient.mul_(soft < high)
+        return gradient, None, None, None, None
+
+
+def random_features(x: Matrix, generator: torch.Generator) -> Matrix:
+    """A random matrix with the column means and standard deviations of `x` (Eq. 7)."""
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+    mean = x.mean(dim=0)
+    spread = x.std(dim=0) if len(x) > 1 else torch.zeros_like(mean)
+    return noise.mul_(spread).add_(mean)
+
+
+def with_features(data: Data, x: Matrix) -> Data:
+    """The same graph with other features; everything else is shared, not copied."""
+    graph = copy.copy(data)
+    graph.x = x
+    return graph
+
+
+def is_binary(x: Matrix) -> bool:
+    """Whether every entry is 0 or 1."""
+    return bool(((x == 0) | (x == 1)).all())
+
+
+def vary_features(data: Data) -> BinaryFeatures | ContinuousFeatures:
+    """What varies when nothing is said: read from `data.x`.
+
+    Entries that are all 0 or 1 are `BinaryFeatures`; others are `ContinuousFeatures`, from 0 up
+    if no entry is negative, else unbounded.
+    """
+    x = _features(data)
+    if is_binary(x):
+        return BinaryFeatures()
+    return ContinuousFeatures(low=0.0 if float(x.min()) >= 0 else None)
+
+
+def _features(data: Data) -> Matrix:
+    if data.x is None:
+        raise InputError("data.x must be a floating point matrix [nodes, features]; data has none.")
+    return data.x.detach()

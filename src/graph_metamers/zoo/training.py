@@ -1,0 +1,210 @@
+"""Train a node classifier as the paper does, once: the result is cached under what made it."""
+
+import copy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import torch_geometric
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from graph_metamers.datasets import cache_folder
+from graph_metamers.errors import InputError, listing, suggestion
+from graph_metamers.probe import check_data
+from graph_metamers.progress import progress_bar
+from graph_metamers.search.base import check_count, check_positive
+from graph_metamers.storage import digest, load_tensors, save_tensors
+from graph_metamers.zoo.models import GCN
+
+MODELS: dict[str, type[GCN]] = {"gcn": GCN}
+
+
+@dataclass(frozen=True)
+class Training:
+    """The paper's training: Adam and early stopping on the validation accuracy.
+
+    Args:
+        lr: Learning rate, 1e-3 in the paper.
+        weight_decay: L2 penalty.
+        epochs: Epochs at most.
+        patience: End when the validation accuracy has not risen for this many epochs.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 5e-4
+    epochs: int = 2000
+    patience: int = 200
+
+    def __post_init__(self) -> None:
+        check_positive("lr", self.lr)
+        check_count("epochs", self.epochs)
+        check_count("patience", self.patience)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained model with what made it.
+
+    Attributes:
+        model: In evaluation mode, at the epoch of the best validation accuracy.
+        accuracy: Share of correct nodes in "train", "val" and "test".
+        history: Validation accuracy of every epoch.
+        provenance: Data digest, versions and settings.
+        cached: Whether it was taken from the cache.
+    """
+
+    model: nn.Module
+    accuracy: dict[str, float]
+    history: list[float]
+    provenance: dict[str, Any]
+    cached: bool
+
+
+def train(
+    name: str,
+    data: Data,
+    *,
+    seed: int = 0,
+    training: Training | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Trained:
+    """Train a zoo model on a graph, or take it from the cache if this was done before.
+
+    Args:
+        name: One of `MODELS`.
+        data: A graph with `x`, `edge_index`, `y` and train, val and test masks.
+        seed: Seed of the weights and of dropout. The global random state is left as it was.
+        training: How to train.
+        cache: Folder of the trained models; by default in `cache_folder()`.
+        progress: Whether to show a bar once it takes longer than two seconds.
+        **options: The model's own, such as `hidden=16`, `depth=2`.
+
+    Returns:
+        The trained model, with its accuracy and provenance.
+
+    Raises:
+        InputError: The model or an option is unknown, or the graph lacks labels or masks.
+    """
+    training = training or Training()
+    check_count("seed", seed, least=0)
+    check_data(data)
+    labels, masks = _supervision(data)
+    provenance = {
+        "model": name.lower(),
+        "options": options,
+        "training": asdict(training),
+        "seed": seed,
+        "data": digest(data.x, data.edge_index, labels, masks),
+        "torch": torch.__version__,
+        "torch_geometric": torch_geometric.__version__,
+    }
+    device = data.x.device  # pyright: ignore[reportOptionalMemberAccess]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = _build(name, data.num_features, int(labels.max()) + 1, options).to(device)
+        key = digest(provenance, device.type)
+        path = Path(cache or cache_folder() / "models") / f"{name.lower()}-{key}.pt"
+        saved = _load(path, model)
+        if saved is None:
+            saved = _fit(model, data, labels, masks, training, progress)
+            save_tensors(path, {**saved, "weights": model.state_dict(), "provenance": provenance})
+            return Trained(model, **saved, provenance=provenance, cached=False)
+    return Trained(model, **saved, provenance=provenance, cached=True)
+
+
+def _supervision(data: Data) -> tuple[Tensor, dict[str, Tensor]]:
+    masks: dict[str, Tensor] = {}
+    for name in ("y", "train_mask", "val_mask", "test_mask"):
+        value = data.get(name)
+        if not isinstance(value, Tensor) or value.shape != (data.num_nodes,):
+            raise InputError(
+                f"data.{name} must have one entry for each of the {data.num_nodes} nodes to train "
+                f"a model; got {list(value.shape) if isinstance(value, Tensor) else 'none'}. "
+                "Set it, or hand in a model that is already trained."
+            )
+        if name != "y":
+            masks[name.removesuffix("_mask")] = value.bool()
+    if not all(bool(mask.any()) for mask in masks.values()):
+        raise InputError("data's train, val and test masks must each mark at least one node.")
+    labels: Tensor = data.y  # pyright: ignore[reportAssignmentType]
+    if labels.is_floating_point() or int(labels.min()) < 0:
+        raise InputError(
+            f"data.y must hold classes 0, 1, 2, …; got {str(labels.dtype).removeprefix('torch.')} "
+            f"with least value {float(labels.min()):g}."
+        )
+    return labels, masks
+
+
+def _build(name: str, features: int, classes: int, options: dict[str, Any]) -> GCN:
+    key = name.lower()
+    if key not in MODELS:
+        raise InputError(
+            f"model='{name}' is not a zoo model.{suggestion(key, MODELS)} "
+            f"Choose among {listing(MODELS)}, or hand in your own."
+        )
+    try:
+        return MODELS[key](features, classes, **options)
+    except TypeError as error:
+        raise InputError(f"model='{name}' cannot be built with {options}: {error}.") from error
+
+
+def _fit(
+    model: nn.Module,
+    data: Data,
+    labels: Tensor,
+    masks: dict[str, Tensor],
+    training: Training,
+    progress: bool,
+) -> dict[str, Any]:
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=training.lr, weight_decay=training.weight_decay
+    )
+    history: list[float] = []
+    best, best_epoch, weights = -1.0, 0, copy.deepcopy(model.state_dict())
+    with progress_bar("Training", shown=progress) as watch, torch.enable_grad():
+        for epoch in range(training.epochs):
+            model.train()
+            output = model(data.x, data.edge_index)
+            loss = F.cross_entropy(output[masks["train"]], labels[masks["train"]])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+            accuracy = _accuracies(model, data, labels, masks)["val"]
+            history.append(accuracy)
+            watch(epoch, training.epochs, float(loss.detach()))
+            if accuracy > best:
+                best, best_epoch, weights = accuracy, epoch, copy.deepcopy(model.state_dict())
+            elif epoch - best_epoch >= training.patience:
+                break
+    model.load_state_dict(weights)
+    model.requires_grad_(True).eval()
+    model.zero_grad()
+    return {"accuracy": _accuracies(model, data, labels, masks), "history": history}
+
+
+@torch.no_grad()
+def _accuracies(
+    model: nn.Module, data: Data, labels: Tensor, masks: dict[str, Tensor]
+) -> dict[str, float]:
+    model.eval()
+    correct = model(data.x, data.edge_index).argmax(dim=1) == labels
+    return {name: float(correct[mask].double().mean()) for name, mask in masks.items()}
+
+
+def _load(path: Path, model: nn.Module) -> dict[str, Any] | None:
+    """What the cache holds, loaded into the model; None where it holds nothing that is whole."""
+    if not path.exists():
+        return None
+    try:
+        saved = load_tensors(path, kind="a trained model")
+        model.load_state_dict(saved["weights"])
+        model.eval()
+        return {"accuracy": saved["accuracy"], "history": saved["history"]}
+    except (InputError, KeyError, TypeError, RuntimeError):
+        return None  # it is trained again, and the entry replaced

@@ -1,0 +1,35 @@
+"""Shapes in signatures are checked while the tests run."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+with install_import_hook("graph_metamers", "beartype.beartype"):
+    import graph_metamers as gm
+
+torch.set_num_threads(1)  # the workers of pytest-xdist share the cores
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's cache; the worker's tests share one."""
+    cache = Path(tmp_path_factory.getbasetemp()) / "cache"
+    monkeypatch.setenv("GRAPH_METAMERS_CACHE", str(cache))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real datasets; tests that need it are skipped where there is none."""
+    folder = os.environ.get("GRAPH_METAMERS_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("GRAPH_METAMERS_DATA names no folder with the real datasets")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small() -> "gm.datasets.Data":
+    """A graph on which everything takes milliseconds: 60 nodes, 40 binary features."""
+    return gm.datasets.csbm(nodes=60, features=40, density=0.1)
