@@ -82,8 +82,8 @@ def csbm(
         seed: Seed of the random numbers.
 
     Returns:
-        A graph with `x`, `edge_index`, `y` and masks (20 training nodes a class; half of the rest
-        for validation, half for testing).
+        A graph with `x`, `edge_index`, `y` and masks (20 training nodes a class, at most a third of
+        all; half of the rest for validation, half for testing).
 
     Example:
         >>> data = csbm(nodes=90, features=60)
@@ -125,7 +125,8 @@ def csbm(
 def _with_masks(data: Data, classes: int, generator: torch.Generator) -> Data:
     y: Tensor = data.y  # pyright: ignore[reportAssignmentType]
     order = torch.randperm(len(y), generator=generator)
-    train = torch.cat([order[y[order] == c][:20] for c in range(classes)])
+    count = min(20, max(1, len(y) // (3 * classes)))
+    train = torch.cat([order[y[order] == c][:count] for c in range(classes)])
     rest = order[~torch.isin(order, train)]
     parts = (train, rest[: len(rest) // 2], rest[len(rest) // 2 :])
     for name, part in zip(("train_mask", "val_mask", "test_mask"), parts, strict=True):

@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +56,7 @@ class Probe:
         self._stack = ExitStack()
         self._tracers: dict[bool, Tracer] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Probe":
         with ExitStack() as stack:
             stack.enter_context(preserved(self.model))
             self.calls = self._trace()

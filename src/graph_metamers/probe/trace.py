@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -43,7 +43,7 @@ class Tracer:
         self._counts: Counter[str] = Counter()
         self._see: See = lambda name, index, tensor: None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Tracer":
         for module in self.names:
             self._handles.append(module.register_forward_pre_hook(self._enter))
             self._handles.append(module.register_forward_hook(self._leave))
