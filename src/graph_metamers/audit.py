@@ -64,7 +64,7 @@ class Audit:
         Returns:
             One dictionary for each combination: what was run, `runs`, `matched` (how many reached
             `tol`), and `<score>` and `<score>_std` over **all** runs, matched or not. The standard
-            deviation is that of a sample, NaN for a single run.
+            deviation is that of a sample, NaN for a single run and where a value is not finite.
         """
         return [self._summary(group) for group in self.groups()]
 
@@ -76,7 +76,8 @@ class Audit:
         for name in ("activation_error", "seconds", *group[0].scores):
             values = [float(row[name]) for row in rows]
             summary[name] = statistics.fmean(values)
-            summary[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else math.nan
+            spread = len(values) > 1 and all(math.isfinite(value) for value in values)
+            summary[f"{name}_std"] = statistics.stdev(values) if spread else math.nan
         return summary
 
     def save(self, folder: str | Path) -> None:
@@ -193,7 +194,7 @@ def audit(
             tol=tol,
             seed=seed,
             forward=forward,
-            checkpoint=None if store is None else store.checkpoint,
+            checkpoint=None if path is None else path.with_suffix(".checkpoint"),
             progress=progress,
         )
         result.metamers.append(m)
@@ -211,7 +212,9 @@ class _Store:
 
     def __init__(self, folder: Path, question: dict[str, Any]) -> None:
         self._folder = folder
-        self.checkpoint = folder / "metamers" / "checkpoint.pt"
+        for name in (".audit.json.*.part", ".report.html.*.part", "metamers/.[0-9]*.part"):
+            for stray in folder.glob(name):  # of a process that was killed while it wrote
+                stray.unlink(missing_ok=True)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"out='{folder}' must be a folder; there is a file of that name.")
         if (folder / "audit.json").exists():
@@ -278,7 +281,7 @@ def _seeds(seeds: int | Iterable[int]) -> list[int]:
     if isinstance(seeds, int):
         check_count("seeds", seeds)
         return list(range(seeds))
-    values = list(seeds)
+    values: list[Any] = list(seeds) if isinstance(seeds, Iterable) else [seeds]  # pyright: ignore[reportUnnecessaryIsInstance]
     if not values or len(set(values)) < len(values):
         raise InputError(f"seeds must be different whole numbers, at least one; got {values}.")
     for value in values:
@@ -292,6 +295,8 @@ def _ways(
     if isinstance(vary, Vary):
         return [vary]
     if vary is not None:
+        if not vary:
+            raise InputError("vary must name at least one way to vary the graph; got none.")
         return list(vary)
     list_layers(model, data, forward=forward)  # says what is wrong with the graph
     return [vary_features(data)]

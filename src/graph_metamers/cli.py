@@ -19,8 +19,8 @@ from torch_geometric.data.storage import GlobalStorage
 
 from graph_metamers import datasets, zoo
 from graph_metamers.audit import Audit, audit
-from graph_metamers.errors import InputError
-from graph_metamers.probe import Layer, layers
+from graph_metamers.errors import InputError, listing, suggestion
+from graph_metamers.probe import Layer, check_data, layers
 from graph_metamers.search import Adam
 from graph_metamers.storage import load_tensors
 from graph_metamers.vary import vary_features
@@ -82,17 +82,21 @@ def audit_command(
     """Build metamers of a graph, score them, and write a report to look at."""
     graph, network, names = _problem(dataset, data, model, weights, device)
     chosen: list[Layer] | None = [*layer] if layer else None
-    result = audit(
-        network,
-        graph,
-        layers=chosen,
-        vary={VaryName.FEATURES: vary_features}[vary](graph),
-        search=Adam(steps=steps),
-        seeds=seeds,
-        tol=tol,
-        out=out,
-        **names,
-    )
+    try:
+        result = audit(
+            network,
+            graph,
+            layers=chosen,
+            vary={VaryName.FEATURES: vary_features}[vary](graph),
+            search=Adam(steps=steps),
+            seeds=seeds,
+            tol=tol,
+            out=out,
+            **names,
+        )
+    except KeyboardInterrupt:  # caught here: typer would end without a word
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
     console = Console()
     console.print(_table(result))
     console.print(
@@ -129,9 +133,6 @@ def main() -> None:
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False, highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("Stopped. The same command goes on from here.", err=True)
-        sys.exit(130)
 
 
 def command_line() -> str:
@@ -147,6 +148,7 @@ def _problem(
         raise InputError("--dataset and --data name two graphs; give one of them.")
     where = _device(device)
     graph = load_graph(data) if data is not None else datasets.load(dataset or "csbm")
+    check_data(graph)
     graph = graph.to(str(where))
     names: dict[str, Any] = {
         "dataset": data.name if data is not None else (dataset or "csbm").lower(),
@@ -165,7 +167,7 @@ def _problem(
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # "meta" holds no values
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"--device '{name}' cannot be used here ({str(error).splitlines()[0]}). Try cpu."
@@ -214,7 +216,7 @@ def load_model(spec: str, weights: Path | None, data: Data) -> nn.Module:
         ]
         try:
             made = made(data) if takes else made()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(
                 f"'{factory}' in '{file}' failed ({type(error).__name__}: {error}). It is called "
                 "with the graph, or with nothing if it takes no argument."
@@ -240,15 +242,18 @@ def _attribute(file: Path, name: str) -> Any:
     sys.path.insert(0, str(file.parent.resolve()))  # its neighbours import as they would there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"'{file}' could not be imported ({type(error).__name__}: {error})."
         ) from error
     finally:
         sys.path.pop(0)
     if not hasattr(module, name):
-        known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise InputError(f"'{file}' has no '{name}'. It has {', '.join(known) or 'nothing'}.")
+        own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == file.stem]
+        raise InputError(
+            f"--model '{file}:{name}': '{file}' has no '{name}'.{suggestion(name, own)} "
+            f"It has {listing(own) or 'nothing'}."
+        )
     return getattr(module, name)
 
 

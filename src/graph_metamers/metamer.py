@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from graph_metamers.errors import InputError, describe
+from graph_metamers.errors import InputError, describe, listing
 from graph_metamers.measure import (
     activation_correlation,
     consistency,
@@ -27,7 +27,7 @@ from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
 from graph_metamers.search import Adam, Problem, Search, Solution, Status
 from graph_metamers.search.base import check_count, check_positive
-from graph_metamers.storage import digest, load_tensors, save_tensors
+from graph_metamers.storage import digest, load_tensors, make_folder, save_tensors
 from graph_metamers.vary import Vary, vary_features
 
 SCHEMA = 1
@@ -114,7 +114,7 @@ class Metamer:
         changed = {
             key: value
             for key, value in _tensors(self.data).items()
-            if key not in reference or not torch.equal(value, reference[key])
+            if key not in reference or not _same(value, reference[key])
         }
         state |= {
             "schema": SCHEMA,
@@ -183,6 +183,8 @@ def metamer(
     """
     check_count("seed", seed, least=0)
     search = search or Adam()
+    if checkpoint is not None:
+        make_folder(Path(checkpoint).parent)
     with Probe(model, data, forward) as probe:
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
@@ -205,13 +207,14 @@ def load(path: str | Path) -> Metamer:
     """
     state = load_tensors(Path(path), kind="a metamer saved by Metamer.save()")
     names = {field.name for field in dataclasses.fields(Metamer)}
-    if not isinstance(state, dict) or not names <= state.keys():  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(f"'{path}' must be a metamer saved by Metamer.save(); it is not one.")
-    if state["schema"] != SCHEMA:
+    schema = state.get("schema") if isinstance(state, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    if schema is not None and schema != SCHEMA:
         raise InputError(
-            f"'{path}' was saved in format {state['schema']}; this version reads {SCHEMA}. "
+            f"'{path}' was saved in format {schema}; this version reads {SCHEMA}. "
             "Build the metamer again."
         )
+    if schema is None or not names <= state.keys():
+        raise InputError(f"'{path}' must be a metamer saved by Metamer.save(); it is not one.")
     reference = {key: _unpack(value) for key, value in state["reference"].items()}
     changed = {key: _unpack(value) for key, value in state["data"].items()}
     fields = {name: state[name] for name in names}
@@ -260,6 +263,7 @@ def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: s
     if repeated:
         raise InputError(f"layer names {repeated[0]} twice; name each layer once.")
     with torch.no_grad():
+        probe.output(probe.data)  # it is scored at the end: say now if that cannot be
         activations = probe.activations(targets, probe.data)
         again = probe.activations(targets, probe.data)
     for target, h, other in zip(targets, activations, again, strict=True):
@@ -304,7 +308,7 @@ def _check_dependence(probe: Probe, targets: list[Target], vary: Vary) -> None:
             raise InputError(
                 f"The activation at {target.label} does not depend on what varies "
                 f"({type(vary).__name__}), so every such graph is a metamer there. "
-                f"Choose among {', '.join(probe.layers.names)}."
+                f"Choose among {listing(n for n in probe.layers.names if n != target.label)}."
             )
 
 
@@ -381,7 +385,8 @@ def _scores(
 def _agreement(reference: Data, output: Tensor, other: Tensor) -> Tensor | None:
     if len(output) != reference.num_nodes:
         return None
-    return (predicted_class(output) == predicted_class(other)).cpu()
+    classes = predicted_class(torch.cat([output, other]))
+    return (classes[: len(output)] == classes[len(output) :]).cpu()
 
 
 def setting(value: Any) -> str:
@@ -414,13 +419,18 @@ def _tensors(data: Data) -> dict[str, Tensor]:
     return {k: v.detach() for k, v in data.to_dict().items() if isinstance(v, Tensor)}
 
 
+def _same(tensor: Tensor, other: Tensor) -> bool:
+    return tensor is other or digest(tensor) == digest(other)
+
+
 def _pack(tensor: Tensor) -> dict[str, Tensor | list[int]]:
     """Bag-of-words features are nearly all zeros: where that is shorter, keep the others only."""
     tensor = tensor.cpu()
     if tensor.layout == torch.strided and tensor.numel() < 2**31:
-        places = tensor.view(-1).nonzero().view(-1)
-        if tensor.is_contiguous() and 3 * len(places) < tensor.numel():
-            values = tensor.view(-1)[places]
+        flat = tensor.reshape(-1)
+        places = flat.nonzero().view(-1)
+        if 3 * len(places) < len(flat):
+            values = flat[places]
             return {"shape": list(tensor.shape), "places": places.int(), "values": values}
     return {"dense": tensor.clone()}
 

@@ -45,4 +45,5 @@ def progress_bar(title: str, *, shown: bool = True) -> Generator[Watch]:
     try:
         yield watch
     finally:
-        bar.stop()
+        if bar.live.is_started:  # rich ends even a bar that was never drawn with an empty line
+            bar.stop()

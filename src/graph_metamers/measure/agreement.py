@@ -107,7 +107,9 @@ def prediction_match(
         >>> prediction_match(torch.eye(2), torch.tensor([[0.9, 0.1], [0.8, 0.2]]))
         0.5
     """
-    return float((predicted_class(reference) == predicted_class(metamer)).double().mean())
+    # Together, so that a single column is read as probabilities on both graphs or on neither.
+    classes = predicted_class(torch.cat([reference, metamer]))
+    return float((classes[: len(reference)] == classes[len(reference) :]).double().mean())
 
 
 def consistency(similarity: float, match: float) -> float:

@@ -27,6 +27,11 @@ def check_model(model: Any) -> None:
                 f"model's '{name}' has no shape yet (a lazy module that never ran). "
                 "Run the model once on the graph, then load its trained weights."
             )
+        if parameter.is_inference():
+            raise InputError(
+                f"model's '{name}' was made inside torch.inference_mode(), where no gradient may "
+                "pass it later. Make the model outside, or under torch.no_grad()."
+            )
 
 
 def check_data(data: Any, model: nn.Module | None = None) -> None:
@@ -54,11 +59,15 @@ def _check_features(x: Any) -> None:
             "data.x must be a floating point matrix [nodes, features]; data has none. "
             "Set it, for instance data.x = torch.eye(data.num_nodes)."
         )
-    if not isinstance(x, Tensor) or x.layout != torch.strided:
+    if not isinstance(x, Tensor):
+        raise InputError(
+            "data.x must be a floating point matrix [nodes, features]; "
+            f"got {type(x).__name__}. Convert it with torch.as_tensor(data.x).float()."
+        )
+    if x.layout != torch.strided:
         raise InputError(
             "data.x must be a dense floating point matrix [nodes, features]; "
-            f"got {type(x).__name__}{'' if not isinstance(x, Tensor) else f' ({x.layout})'}. "
-            "Convert it with data.x.to_dense()."
+            f"got {type(x).__name__} ({x.layout}). Convert it with data.x.to_dense()."
         )
     if not x.is_floating_point():
         raise InputError(
@@ -99,9 +108,13 @@ def _check_edges(data: Data) -> None:
             f"got {type(edges).__name__}. Put a sparse adjacency into data.adj_t."
         )
     if edges.dim() != 2 or edges.shape[0] != 2 or edges.dtype != torch.long:
+        remedy = "An adjacency matrix becomes one with torch_geometric.utils.dense_to_sparse."
+        if edges.dim() == 2 and edges.shape[0] == 2:
+            remedy = "Convert it with data.edge_index.long()."
+        elif edges.dim() == 2 and edges.shape[1] == 2:
+            remedy = "Transpose it with data.edge_index.t().contiguous()."
         raise InputError(
-            f"data.edge_index must be an int64 matrix [2, edges]; got {describe(edges)}. "
-            "An adjacency matrix becomes one with torch_geometric.utils.dense_to_sparse."
+            f"data.edge_index must be an int64 matrix [2, edges]; got {describe(edges)}. {remedy}"
         )
     nodes = len(data.x) if data.x is not None else 0
     if edges.shape[1] == 0:
@@ -117,10 +130,10 @@ def _check_edges(data: Data) -> None:
         )
     for name in ("edge_weight", "edge_attr"):
         value = data.get(name)
-        if isinstance(value, Tensor) and len(value) != edges.shape[1]:
+        if isinstance(value, Tensor) and value.shape[:1] != edges.shape[1:]:
             raise InputError(
                 f"data.{name} must have one row for each of the {edges.shape[1]} edges; "
-                f"got {describe(value)}."
+                f"got {describe(value)}. Give each column of data.edge_index its own, or remove it."
             )
 
 

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import to_torch_csr_tensor
@@ -53,7 +54,7 @@ def bind_forward(model: nn.Module, data: Data) -> Forward:
         elif parameter.default is parameter.empty:
             raise InputError(
                 f"{type(model).__name__}.forward needs '{parameter.name}', which data lacks. "
-                f"data has {listing(data.keys())}. "
+                f"data has {listing(sorted(data.keys()))}. "
                 "Say how to call it with forward=lambda model, data: model(...)."
             )
     if not fillers:
@@ -71,9 +72,9 @@ def bind_forward(model: nn.Module, data: Data) -> Forward:
 
 def _takes_whole_graph(parameter: inspect.Parameter) -> bool:
     annotation = parameter.annotation
-    named_data = isinstance(annotation, str) and annotation.split(".")[-1] in ("Data", "Batch")
+    words = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     is_data = isinstance(annotation, type) and issubclass(annotation, Data)
-    return named_data or is_data or parameter.name in WHOLE_GRAPH
+    return is_data or words.split(".")[-1] in ("Data", "Batch") or parameter.name in WHOLE_GRAPH
 
 
 def _filler(parameter: inspect.Parameter, data: Data) -> Callable[[Data], Any] | None:
@@ -90,7 +91,7 @@ def _filler(parameter: inspect.Parameter, data: Data) -> Callable[[Data], Any] |
     if name == "edge_index" and "adj_t" in data:
         return lambda data: data["adj_t"]
     if name == "batch":
-        return lambda data: data.edge_index.new_zeros(data.num_nodes)  # type: ignore[union-attr]
+        return lambda data: torch.zeros(len(data["x"]), dtype=torch.long, device=data["x"].device)
     return None
 
 
@@ -106,7 +107,7 @@ class _SparseAdjacency:
         if edges[0] is not self._edges[0] or edges[1] is not self._edges[1]:
             self._edges, nodes = edges, data.num_nodes
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+                warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)")
                 self._adjacency = to_torch_csr_tensor(
                     cast(Tensor, edges[0]).flip(0), edges[1], size=(nodes, nodes)
                 )

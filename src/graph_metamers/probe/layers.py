@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -83,7 +84,7 @@ def list_layers(model: nn.Module, calls: list[Call]) -> Layers:
 
 def _hidden(name: str, modules: dict[str, nn.Module]) -> bool:
     parts = name.split(".")
-    parents = [modules.get(".".join(parts[:i])) for i in range(1, len(parts))]
+    parents = [modules.get(".".join(parts[:i])) for i in range(len(parts)) if name]
     skipped = isinstance(modules.get(name), nn.Identity | nn.modules.dropout._DropoutNd)  # pyright: ignore[reportPrivateUsage]
     return skipped or any(_is_pyg_layer(parent) for parent in parents)
 
@@ -111,12 +112,16 @@ def find_targets(layer: Layer, model: nn.Module, calls: list[Call]) -> list[Targ
     """
     if isinstance(layer, str) or callable(layer):
         return [_find_target(layer, model, calls)]
-    if not isinstance(layer, Sequence) or not layer:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(layer, Sequence) or not layer or not all(map(_names_one, layer)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InputError(
             f"layer must be a name, a function (model, data) -> activation, or a list of these; "
             f"got {layer!r}. See graph_metamers.layers(model, data)."
         )
     return [_find_target(one, model, calls) for one in layer]
+
+
+def _names_one(layer: Any) -> bool:
+    return isinstance(layer, str) or callable(layer)
 
 
 def _find_target(layer: str | LayerFunction, model: nn.Module, calls: list[Call]) -> Target:
@@ -136,7 +141,7 @@ def _find_target(layer: str | LayerFunction, model: nn.Module, calls: list[Call]
             f"layer='{layer}' is part of {type(model).__name__}, but its forward never calls it "
             f"or it returns no floating-point tensor. Choose among {listing(known)}."
         )
-    if not indices or (index is not None and index not in indices):
+    if not layer or not indices or (index is not None and index not in indices):
         raise InputError(
             f"layer='{layer}' is not a layer of {type(model).__name__}."
             f"{suggestion(layer, known)} It has {listing(known)}; "

@@ -1,5 +1,6 @@
 """Run a model up to a layer and stop there, with the gradient reaching the graph."""
 
+import copy
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -59,6 +60,7 @@ class Probe:
     def __enter__(self) -> "Probe":
         with ExitStack() as stack:
             stack.enter_context(preserved(self.model))
+            self.data = _ordinary(self.data)
             self.calls = self._trace()
             self._stack = stack.pop_all()
         return self
@@ -88,6 +90,12 @@ class Probe:
             raise InputError(
                 f"{type(self.model).__name__} must return a floating-point tensor; it returned "
                 "none. Pick it out with forward=lambda model, data: model(...)[...]."
+            )
+        if output.dim() == 0:
+            raise InputError(
+                f"{type(self.model).__name__} must return a row for each node, or for each graph; "
+                "it returned a single number. Pick the class scores out with "
+                "forward=lambda model, data: model(...)[...]."
             )
         return output
 
@@ -151,12 +159,27 @@ class Probe:
             alive.append(tensor)
 
         with Tracer(self.model, functions=True) as tracer:
-            output = tracer.follow(lambda: self._forward(self.model, self.data), see)
-        # A `forward=` may pick from or add to what the model itself returns.
-        tensor = first_tensor(output)
-        if tensor is not None and not any(call.name == "" for call in calls):
-            see("", 0, tensor)
+            try:
+                tracer.follow(lambda: self._forward(self.model, self.data), see)
+            except InputError:
+                raise
+            except Exception as error:
+                raise InputError(
+                    f"{type(self.model).__name__} must run on the reference graph; it raised "
+                    f"{type(error).__name__}: {str(error).strip()}. Hand in a graph like those "
+                    "that it was trained on, or say how to call it with forward=."
+                ) from error
         return calls
+
+
+def _ordinary(data: Data) -> Data:
+    """The same graph; what was made in inference mode, where no gradient may pass, is copied."""
+    made = {
+        key: value.clone()
+        for key, value in data.to_dict().items()
+        if isinstance(value, Tensor) and value.is_inference()
+    }
+    return copy.copy(data).update(made) if made else data
 
 
 class _Reached(BaseException):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -25,7 +26,8 @@ See = Callable[[str, int, Tensor], None]
 class Tracer:
     """Calls `see(name, index, tensor)` after every call of a module inside the context.
 
-    A module is named by its dotted path, the model itself by "". With `functions=True` the calls
+    A module is named by its dotted path; last comes "", what the whole forward returned (that of
+    a `forward=` may pick from what the model returns). With `functions=True` the calls
     of activation functions (`F.relu(x)`, `x.tanh()`) are seen too, as "F.relu" behind the path of
     the module that calls them; those inside PyTorch's and PyG's own modules are theirs.
 
@@ -62,17 +64,18 @@ class Tracer:
     def follow(self, run: Callable[[], Any], see: See) -> Any:
         """Run a forward and hand over what each call returns. An exception of `see` ends it."""
         self._running, self._counts, self._see = [], Counter(), see
-        if self._mode is None:
-            return run()
-        with self._mode:
-            return run()
+        with self._mode or nullcontext():
+            output = run()
+        self._hand_over("", output)
+        return output
 
     def _enter(self, module: nn.Module, arguments: Any) -> None:
         self._running.append(module)
 
     def _leave(self, module: nn.Module, arguments: Any, output: Any) -> None:
         self._running.pop()
-        self._hand_over(self.names[module], output)
+        if self.names[module]:
+            self._hand_over(self.names[module], output)
 
     def function_called(self, name: str, output: Any) -> None:
         """Hand over an activation function's output, if it is one of the user's own calls."""

@@ -93,7 +93,9 @@ class Adam(Search):
             if penalty is not None:
                 loss = loss + penalty
             for parameter, gradient in zip(
-                parameters, torch.autograd.grad(loss, parameters), strict=True
+                parameters,
+                torch.autograd.grad(loss, parameters, allow_unused=True),
+                strict=True,
             ):
                 parameter.grad = gradient
             optimizer.step()
@@ -120,12 +122,17 @@ class Adam(Search):
         self, history: list[float], best: Best, parameters: list[Tensor], tol: float
     ) -> Status | None:
         step = len(history) - 1
+        status = self._outcome(history, best, tol)
+        look = status is not None or step % FINITE_CHECK_STEPS == 0
+        if not math.isfinite(history[-1]) or (
+            look and not all(bool(p.sum().isfinite()) for p in parameters)
+        ):
+            return Status.MATCHED if best.error <= tol else Status.NONFINITE
+        return status
+
+    def _outcome(self, history: list[float], best: Best, tol: float) -> Status | None:
+        step = len(history) - 1
         matched = best.error <= tol
-        broken = not math.isfinite(history[-1]) or (
-            step % FINITE_CHECK_STEPS == 0 and not all(bool(p.sum().isfinite()) for p in parameters)
-        )
-        if broken:
-            return Status.MATCHED if matched else Status.NONFINITE
         if matched and (self.stop_at_tol or step == self.steps or best.error == 0):
             return Status.MATCHED
         if step == self.steps:

@@ -90,7 +90,7 @@ class BinaryVariable(Variable):
         if self._vary.density == "learned":
             density = self._density_logit.sigmoid()
             entries = self._hard.numel()
-            self._ones = min(max(round(float(density) * entries), 1), entries - 1)
+            self._ones = min(max(round(float(density.detach()) * entries), 1), entries - 1)
         x = _StraightThrough.apply(
             self._soft, density, self._ones, self._vary.slope, self._hard, self._gradient
         )
@@ -144,7 +144,7 @@ def _blocks(x: Matrix, entries: int = 1 << 18) -> tuple[Tensor, ...]:
 
 
 def largest(values: Float[Tensor, " entries"], count: int) -> Int[Tensor, " count"]:
-    """Indices of the `count` largest values; of equal ones, those that come first.
+    """Indices of the `count` largest values; of equal ones, those that come first; NaN is least.
 
     The same set as `torch.topk`, without sorting: a sample gives a threshold that surely lies
     below the one wanted, and only what exceeds it is looked at closely.
@@ -156,9 +156,13 @@ def largest(values: Float[Tensor, " entries"], count: int) -> Int[Tensor, " coun
     candidates = _above_sampled_threshold(values, count)
     chosen = values if candidates is None else values[candidates]
     threshold = chosen.kthvalue(len(chosen) - count + 1).values
-    above = (chosen > threshold).nonzero().view(-1)
-    ties = (chosen == threshold).nonzero().view(-1)[: count - len(above)]
-    places = torch.cat([above, ties])
+    places = (chosen >= threshold).nonzero().view(-1)
+    if len(places) > count:  # ties
+        above = (chosen > threshold).nonzero().view(-1)
+        ties = (chosen == threshold).nonzero().view(-1)[: count - len(above)]
+        places = torch.cat([above, ties])
+    if len(places) < count:  # NaN compares with nothing
+        return largest(values.masked_fill(values.isnan(), -math.inf), count)
     return places if candidates is None else candidates[places]
 
 
@@ -206,6 +210,11 @@ class ContinuousFeatures(Vary):
     high: float | None = None
 
     def __post_init__(self) -> None:
+        if any(bound is not None and math.isnan(bound) for bound in (self.low, self.high)):
+            raise InputError(
+                f"low and high must be numbers; got low={self.low}, high={self.high}. "
+                "None leaves a side open."
+            )
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise InputError(
                 f"low must be less than high; got low={self.low}, high={self.high}. "

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
+from graph_metamers.errors import InputError, listing
 from graph_metamers.search.base import check_count
 
 Activation = Literal["relu", "elu"]
@@ -59,6 +60,13 @@ class GCN(nn.Module):
         super().__init__()
         check_count("hidden", hidden)
         check_count("depth", depth)
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout must be a share in [0, 1); got {dropout}.")
+        if activation not in ACTIVATIONS:
+            raise InputError(
+                f"activation='{activation}' is none of the zoo's. "
+                f"Choose among {listing(ACTIVATIONS)}."
+            )
         widths = [in_features, *[hidden] * (depth - 1), classes]
         for k in range(depth):
             last = k == depth - 1

@@ -40,6 +40,10 @@ class Training:
 
     def __post_init__(self) -> None:
         check_positive("lr", self.lr)
+        if not 0 <= self.weight_decay < float("inf"):
+            raise InputError(
+                f"weight_decay must be zero or more and finite; got {self.weight_decay}."
+            )
         check_count("epochs", self.epochs)
         check_count("patience", self.patience)
 
@@ -100,7 +104,7 @@ def train(
         "training": asdict(training),
         "seed": seed,
         "data": digest(data.x, data.edge_index, labels, masks),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of its own, which no file may hold
         "torch_geometric": torch_geometric.__version__,
     }
     device = data.x.device  # pyright: ignore[reportOptionalMemberAccess]
@@ -201,10 +205,12 @@ def _load(path: Path, model: nn.Module) -> dict[str, Any] | None:
     """What the cache holds, loaded into the model; None where it holds nothing that is whole."""
     if not path.exists():
         return None
+    start = copy.deepcopy(model.state_dict())
     try:
         saved = load_tensors(path, kind="a trained model")
         model.load_state_dict(saved["weights"])
         model.eval()
         return {"accuracy": saved["accuracy"], "history": saved["history"]}
     except (InputError, KeyError, TypeError, RuntimeError):
+        model.load_state_dict(start)
         return None  # it is trained again, and the entry replaced

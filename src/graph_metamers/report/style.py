@@ -1,0 +1,94 @@
+"""What all plots share: colours, and axes that look alike."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import NDArray
+
+from graph_metamers.report.words import ten
+
+REFERENCE, METAMER, SHARED = "#2f7fd6", "#e0701f", "#858d99"
+INK, MUTED, RULE, PAPER = "#1a1f2b", "#5b6472", "#d5d9e0", "#ffffff"
+DASHED = (0, (4, 3))
+
+
+def styled(ax: Axes | None) -> Axes:
+    """The axes given, or new pyplot axes, in the style of all plots."""
+    if ax is None:
+        # pyplot chooses a window system on import; only those who want new axes need it.
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(layout="constrained")
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(MUTED)
+    ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=8, width=0.8, length=3)
+    return ax
+
+
+def label_axes(ax: Axes, x: str, y: str, *, long: bool = False) -> None:
+    """Name both axes. A dollar sign is a dollar sign, here and in all that names go into.
+
+    A `long` name ends with the axis, so that it may begin below the names at its left.
+    """
+    place = "right" if long else "center"
+    ax.set_xlabel(x, fontsize=8.5, color=INK, parse_math=False, loc=place)
+    ax.set_ylabel(y, fontsize=8.5, color=INK, parse_math=False, labelpad=6)
+
+
+def set_title(ax: Axes, text: str) -> None:
+    """A small title, at the left."""
+    ax.set_title(text, fontsize=8.5, color=MUTED, loc="left", parse_math=False)
+
+
+def marker(shape: str, color: str, face: str, label: str) -> Line2D:
+    """A legend's entry for markers without a line."""
+    return Line2D(
+        [], [], marker=shape, color=color, markerfacecolor=face, linestyle="", label=label
+    )
+
+
+def legend(ax: Axes, handles: Sequence[Line2D], *, above: bool = False) -> None:
+    """A legend in the upper right corner, or in a row above the axes."""
+    if not handles:
+        return
+    box = ax.legend(
+        handles=handles,
+        loc="lower right" if above else "upper right",
+        bbox_to_anchor=(1, 1) if above else None,
+        ncols=len(handles) if above else 1,
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+        handlelength=1.2 if above else 1.6,
+        handletextpad=0.5,
+        columnspacing=1.2,
+    )
+    for text in box.get_texts():
+        text.set_parse_math(False)
+
+
+def log_axis(ax: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """A logarithmic scale between two positive bounds, with a few plain numbers."""
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    (ax.set_xlim if which == "x" else ax.set_ylim)(low, high)
+    narrow = high / low < 30 and low > 1e-3
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=6))
+    axis.set_major_formatter(FuncFormatter(_tick))
+    axis.set_minor_locator(NullLocator())
+
+
+def thinned(count: int, most: int) -> NDArray[np.int64]:
+    """At most so many places out of `count`, evenly spread, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def _tick(value: float, _: object) -> str:
+    return f"{value:g}" if 1e-3 <= value < 1e4 else ten(round(math.log10(value)))

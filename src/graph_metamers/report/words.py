@@ -1,0 +1,365 @@
+"""What the figures mean, in sentences; and how numbers are written."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from graph_metamers.metamer import Metamer
+from graph_metamers.search import Status
+
+ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score explained: one plain sentence, and how to read its direction."""
+
+    title: str
+    symbol: str
+    meaning: str
+    reading: str
+
+
+SCORES = {
+    "activation_error": Score(
+        "Activation error",
+        "L_act",
+        "How far the model’s response at this layer is from its response to the original, as a "
+        "share of the size of that response (squared).",
+        "0 is a perfect match; lower is closer",
+    ),
+    "feature_similarity": Score(
+        "Feature similarity",
+        "S_feat",
+        "How much the node features of the two graphs point the same way: the cosine between them.",
+        "1 is the same features; the lower at a match, the more the layer overlooks",
+    ),
+    "prediction_match": Score(
+        "Prediction match",
+        "S_match",
+        "The share of nodes to which the model gives the same class on both graphs.",
+        "1 is every node; high is expected at a match",
+    ),
+    "consistency": Score(
+        "Consistency",
+        "CS",
+        "Whether features and predictions go together: both alike or both different gives a high "
+        "value, different features with the same predictions a low one.",
+        "low at a match: other features, same predictions; highest where the search fails",
+    ),
+    "activation_correlation": Score(
+        "Activation correlation",
+        "r",
+        "The Pearson correlation between the model’s responses at this layer to the two graphs.",
+        "1 is a perfect match up to scale and shift",
+    ),
+}
+
+LIMITATIONS = (
+    (
+        "Feature similarity needs its null.",
+        "Two unrelated sparse matrices with the same column means are not at 0. Only the distance "
+        "from the random start says something, which is why it stands beside every score.",
+    ),
+    (
+        "Consistency is highest where the search fails.",
+        "A random start is unlike the original and is classified otherwise, so both disagree "
+        "together. Never compare it between runs with different activation errors.",
+    ),
+    (
+        "Invariance is not always bad.",
+        "A model should overlook what does not matter for its task. Whether it overlooks too much "
+        "is a judgement about the task that no score here makes.",
+    ),
+    (
+        "One graph, one model.",
+        "What is found holds for this graph, these weights, this start and this search. Other "
+        "starts and searches end at other metamers, nearer to the original or farther from it.",
+    ),
+    (
+        "A failed search proves nothing.",
+        "That no metamer was found does not show that there is none.",
+    ),
+    (
+        "A match within tol is not identity.",
+        "The responses agree up to the activation error that is given, as a sum over all nodes. "
+        "Single nodes may differ more, and so may their predictions.",
+    ),
+    (
+        "Means cover all runs.",
+        "Matched or not; each table says how many matched. Where not all did, a mean mixes "
+        "metamers with graphs that are none.",
+    ),
+)
+
+VARIES = {
+    "BinaryFeatures": "node features (0 or 1); the edges stay",
+    "ContinuousFeatures": "node features (real numbers); the edges stay",
+}
+
+Outcome = Literal["matched", "partly", "none"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be said of one layer.
+
+    Attributes:
+        outcome: Whether all runs matched, some, or none.
+        badge: How many.
+        sentences: What follows from the runs that matched; that nothing does, if none did.
+        remedies: What to do about those that did not.
+    """
+
+    outcome: Outcome
+    badge: str
+    sentences: list[str]
+    remedies: list[str]
+
+
+def verdict(group: Sequence[Metamer]) -> Verdict:
+    """What the runs of one layer show. Nothing is claimed on runs that did not match."""
+    matched = [m for m in group if m.matched]
+    badge = f"{len(matched)} of {len(group)} matched"
+    if not matched:
+        return Verdict("none", badge, _no_claim(group), remedies(group))
+    outcome = "matched" if len(matched) == len(group) else "partly"
+    return Verdict(outcome, badge, _claims(group, matched), remedies(group))
+
+
+def headline(groups: Sequence[Sequence[Metamer]]) -> str:
+    """The whole audit in a sentence or two."""
+    found = [matched for group in groups if (matched := [m for m in group if m.matched])]
+    runs = sum(len(group) for group in groups)
+    if not groups:
+        return "Nothing was run yet."
+    if not found:
+        return (
+            f"No metamer was found: {_no_run(runs, 'match', 'matched')}. Nothing can be said about "
+            "what the model overlooks until a search succeeds."
+        )
+    farthest = min(found, key=lambda group: _least_first(_mean(group, "feature_similarity")))
+    sentence, subject = _found_where(groups, found, farthest)
+    similarity = _mean(farthest, "feature_similarity")
+    start = _mean(farthest, "start_feature_similarity")
+    if not (math.isfinite(similarity) and math.isfinite(start)) or similarity > 1 - 1e-6:
+        return sentence
+    return (
+        f"{sentence} {subject} {_closeness(similarity, start)} (similarity {similarity:.2f}; "
+        f"random features have {start:.2f}, the original 1)."
+    )
+
+
+def _found_where(
+    groups: Sequence[Sequence[Metamer]],
+    found: Sequence[Sequence[Metamer]],
+    farthest: Sequence[Metamer],
+) -> tuple[str, str]:
+    """Where metamers were found, and the beginning of the sentence on their features."""
+    runs, matched = sum(map(len, groups)), sum(map(len, found))
+    rate = "in the one run" if runs == 1 else f"in {matched} of {runs} runs"
+    some = "A metamer was found" if matched == 1 else "Metamers were found"
+    if len(groups) == 1:
+        features = "Its features are" if matched == 1 else "Their features are"
+        return f"{some} at {_code(found[0][0].layer)}, {rate}.", features
+    places = "layers" if len({g[0].layer for g in groups}) == len(groups) else "searched places"
+    return (
+        f"{some} at {len(found)} of {len(groups)} {places}, {rate}.",
+        f"The most different, at {_code(farthest[0].layer)}, have features that are",
+    )
+
+
+def remedies(group: Sequence[Metamer]) -> list[str]:
+    """For the runs that did not match: how each search ended, and what to do about it."""
+    ended = Counter(m.status for m in group if not m.matched)
+    return [
+        f"{_runs(count)} ended with the status “{status_text(status)}”. {Status(status).remedy}"
+        for status, count in ended.items()
+    ]
+
+
+def _no_claim(group: Sequence[Metamer]) -> list[str]:
+    errors = [m.activation_error for m in group if math.isfinite(m.activation_error)]
+    closest = ""
+    if errors:
+        start = _mean(group, "start_activation_error")
+        closest = f" The closest came to {error_text(min(errors))}" + (
+            f", from {error_text(start)} at the start." if math.isfinite(start) else "."
+        )
+    return [
+        f"No claim can be made here: {_no_run(len(group), 'reach', 'reached')} an activation "
+        f"error of {group[0].tol:g}.{closest}",
+        "That does not show that this layer has no metamers, only that this search found none.",
+    ]
+
+
+def _claims(group: Sequence[Metamer], matched: Sequence[Metamer]) -> list[str]:
+    layer, error = _code(group[0].layer), max(m.activation_error for m in matched)
+    return [
+        f"{_how_many(len(matched), len(group))} At {layer} the model responds to another graph as "
+        f"it does to the original, up to an activation error of {error_text(error)}.",
+        *_difference(matched),
+        *_predictions(matched),
+    ]
+
+
+def _how_many(matched: int, runs: int) -> str:
+    if matched == runs:
+        return {1: "The one run matched.", 2: "Both runs matched."}.get(
+            runs, f"All {runs} runs matched."
+        )
+    rest = "that one" if matched == 1 else f"those {matched}"
+    return f"{matched} of {runs} runs matched; what follows rests on {rest}."
+
+
+def _difference(matched: Sequence[Metamer]) -> list[str]:
+    similarity = _mean(matched, "feature_similarity")
+    start = _mean(matched, "start_feature_similarity")
+    if not math.isfinite(similarity):
+        return []
+    if all(m.data.x is not None and m.data.x.equal(m.reference.x) for m in matched):  # pyright: ignore[reportArgumentType]
+        return ["The node features are the original’s own; what differs is what was varied."]
+    sentence = f"The feature similarity is {similarity:.2f}, where 1 would be the same features"
+    if not math.isfinite(start):
+        return [f"{sentence}."]
+    sentences = [
+        f"{sentence} and a random start has {start:.2f}: the features are "
+        f"{_closeness(similarity, start)}."
+    ]
+    if start > 0.8:
+        sentences.append(
+            "With a random start that similar, the score can hardly tell graphs apart; look at "
+            "the pictures."
+        )
+    elif similarity >= _share(0.9, start):
+        sentences.append(
+            "This search found nothing that this layer overlooks; another one may still do."
+        )
+    else:
+        sentences.append("What differs between them, this layer overlooks.")
+    return sentences
+
+
+def _closeness(similarity: float, start: float) -> str:
+    """Where between a random start and the original a metamer's features stand."""
+    if similarity < _share(0.1, start):
+        return "hardly more like the original’s than random ones"
+    if similarity < _share(0.5, start):
+        return "nearer to random ones than to the original’s"
+    if similarity < _share(0.9, start):
+        return "nearer to the original’s than to random ones, but not the same"
+    return "almost the original’s"
+
+
+def _share(share: float, start: float) -> float:
+    return start + share * (1 - start)
+
+
+def _predictions(matched: Sequence[Metamer]) -> list[str]:
+    match = _mean(matched, "prediction_match")
+    start = _mean(matched, "start_prediction_match")
+    if not math.isfinite(match):
+        return []
+    null = f", against {start:.0%} on a random start" if math.isfinite(start) else ""
+    return [f"The predicted class stays the same at {match:.1%} of the nodes{null}."]
+
+
+def _mean(group: Sequence[Metamer], name: str) -> float:
+    return statistics.fmean(m.scores.get(name, math.nan) for m in group)
+
+
+def _least_first(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
+
+
+def _runs(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"
+
+
+def _no_run(count: int, verb: str, past: str) -> str:
+    return f"the one run did not {verb}" if count == 1 else f"none of the {count} runs {past}"
+
+
+def _code(name: str) -> str:
+    return f"“{shorten(name, 60)}”"
+
+
+def noun(m: Metamer) -> str:
+    """What a run ended at: only what matched is a metamer."""
+    return "metamer" if m.matched else "graph found"
+
+
+def status_text(status: str) -> str:
+    """A status as words."""
+    return status.replace("_", " ")
+
+
+def shorten(text: str, most: int = 28) -> str:
+    """A name that fits a title, in one line.
+
+    >>> shorten("encoder.blocks.3.attention.out", 16)
+    'encoder.blocks.…'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def score_text(value: float | None) -> str:
+    """A score to three decimals.
+
+    >>> score_text(0.11349), score_text(-0.02), score_text(float("nan"))
+    ('0.113', '−0.020', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    return f"{value:.3f}".replace("-", "−")
+
+
+def error_text(value: float | None) -> str:
+    """An activation error to three digits.
+
+    >>> error_text(0.006714), error_text(1.0), error_text(6.7e-06), error_text(float("inf"))
+    ('0.00671', '1.00', '6.70·10⁻⁶', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    if value == 0:
+        return "0"
+    power = _power(value)
+    if _plain(value):
+        return f"{value:.{max(0, 2 - power)}f}"
+    return f"{value / 10.0**power:.2f}·{ten(power)}"
+
+
+def spread_text(spread: float, mean: float) -> str:
+    """A standard deviation to the digits of the mean that it stands beside.
+
+    >>> spread_text(0.000123, 0.006714), spread_text(1e-7, 6.7e-06)
+    ('0.00012', '0.10·10⁻⁶')
+    """
+    if not (math.isfinite(spread) and math.isfinite(mean)):
+        return ABSENT
+    power = _power(mean)
+    if _plain(mean):
+        return f"{spread:.{max(0, 2 - power)}f}"
+    return f"{spread / 10.0**power:.2f}·{ten(power)}"
+
+
+def ten(power: int) -> str:
+    """A power of ten.
+
+    >>> ten(-3)
+    '10⁻³'
+    """
+    return "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _plain(value: float) -> bool:
+    return value == 0 or 1e-4 <= abs(value) < 1e4
+
+
+def _power(value: float) -> int:
+    return math.floor(math.log10(abs(value))) if value else 0

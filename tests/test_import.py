@@ -1,0 +1,95 @@
+"""What `import graph_metamers` brings along, and what only a plain process can show.
+
+The other tests run with every signature checked at run time; this one runs as users do.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json, random, sys
+import torch_geometric
+import torch_geometric.data, torch_geometric.nn, torch_geometric.utils
+
+before = set(sys.modules)
+import graph_metamers as gm
+
+result = {"brought": sorted(set(sys.modules) - before), "before": sorted(before)}
+result["all"] = {name: hasattr(gm, name) for name in gm.__all__}
+
+data = gm.datasets.csbm(nodes=60, features=40)
+model = torch_geometric.nn.GCN(40, 8, num_layers=2, out_channels=3)
+random.seed(0)
+state = random.getstate()
+gm.metamer(model, data, "act", search=gm.Adam(steps=2))
+result["random"] = random.getstate() == state
+
+sentences = {}
+for name, call in {
+    "lr": lambda: gm.Adam(lr=0),
+    "slope": lambda: gm.BinaryFeatures(slope=-1),
+    "density": lambda: gm.BinaryFeatures(density="free"),
+    "steps": lambda: gm.Adam(steps=1.5),
+    "activation": lambda: gm.zoo.GCN(40, 3, activation="tanh"),
+    "seeds": lambda: gm.audit(model, data, layers=["act"], seeds=[0.5]),
+    "model": lambda: gm.metamer("gcn", data, "act"),
+    "data": lambda: gm.metamer(model, data.x, "act"),
+}.items():
+    try:
+        call()
+    except gm.InputError as error:
+        sentences[name] = str(error)
+result["sentences"] = sentences
+print(json.dumps(result))
+"""
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no bar, no warning, not even an empty line
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "name", ["matplotlib", "jinja2", "rich", "typer", "pandas", "scipy", "torch_geometric.datasets"]
+)
+def test_the_import_brings_nothing_heavy(name, plain):
+    brought = [m for m in plain["brought"] if m == name or m.startswith(f"{name}.")]
+    assert brought == []  # what torch_geometric itself imports was there before
+
+
+def test_the_import_brings_itself(plain):
+    assert {"graph_metamers", "graph_metamers.audit"} <= set(plain["brought"])
+    assert "torch_geometric.nn" in plain["before"]
+    assert not any("graph_metamers.report" in name for name in plain["brought"])
+
+
+def test_every_public_name_is_there(plain):
+    assert plain["all"]
+    assert all(plain["all"].values())
+
+
+def test_pythons_random_state_is_not_changed(plain):
+    assert plain["random"]
+
+
+def test_sentences_without_the_tests_type_checks(plain):
+    assert plain["sentences"] == {
+        "lr": "lr must be positive and finite; got 0.",
+        "slope": "slope must be positive and finite; got -1. Try 1.0.",
+        "density": "density must be 'fixed' or 'learned'; got 'free'.",
+        "steps": "steps must be a whole number of at least 1; got 1.5.",
+        "activation": "activation='tanh' is none of the zoo's. Choose among 'relu', 'elu'.",
+        "seeds": "seeds must be a whole number of at least 0; got 0.5.",
+        "model": "model must be a torch.nn.Module; got str. "
+        "Wrap a function in a module whose forward calls it.",
+        "data": "data must be a torch_geometric.data.Data; got Tensor. "
+        "Build one with Data(x=x, edge_index=edge_index).",
+    }

@@ -1,0 +1,499 @@
+import math
+import re
+import shutil
+from dataclasses import replace
+from html import unescape
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.nn import GCN
+
+import graph_metamers as gm
+from graph_metamers.audit import Audit
+from graph_metamers.metamer import Metamer
+from graph_metamers.report import (
+    plot_features,
+    plot_loss,
+    plot_node_errors,
+    plot_node_similarity,
+    plot_similarity,
+    write_report,
+)
+from graph_metamers.report.pictures import Crop
+from graph_metamers.report.words import error_text, headline, score_text, spread_text, verdict
+
+NASTY = ("<script>alert(1)</script>", r"$\frac{$", 'a" onload="alert(1)')
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return GCN(40, 8, num_layers=2, out_channels=3).eval()
+
+
+@pytest.fixture(scope="module")
+def found(model, small):
+    """Two layers, two seeds; all match."""
+    return gm.audit(
+        model,
+        small,
+        layers=["convs.0", "act"],
+        search=gm.Adam(lr=0.05, steps=40),
+        seeds=2,
+        tol=0.2,
+        dataset="small",
+        accuracy={"test": 0.5},
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def one(found):
+    """The same audit with a single run, which is quicker to draw."""
+    return replace(found, metamers=found.metamers[:1])
+
+
+@pytest.fixture(scope="module")
+def page(found, tmp_path_factory):
+    return html(found, tmp_path_factory.mktemp("report"))
+
+
+def failed(metamer: Metamer, status: gm.Status = gm.Status.BUDGET_SPENT) -> Metamer:
+    return replace(metamer, status=status, activation_error=0.5)
+
+
+def with_metamers(audit: Audit, metamers: list[Metamer]) -> Audit:
+    return replace(audit, metamers=metamers)
+
+
+def html(audit: Audit, tmp_path) -> str:
+    write_report(audit, tmp_path / "report.html")
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def text(page: str) -> str:
+    body = page[page.index("<body>") :]
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+# What stands on the page
+
+
+def test_all_that_was_asked_stands_there(found, page):
+    words = text(page)
+    for part in (
+        "GCN",
+        "small: 60 nodes, 40 features",
+        "convs.0, act",
+        "BinaryFeatures",
+        "Adam(lr=0.05, steps=40)",
+        "2 (seeds 0, 1)",
+        "at most 0.2",
+        "50.0% test",
+        found.question["model_digest"],
+        found.question["data_digest"],
+        found.environment["torch"],
+        "search=gm.Adam(lr=0.05, steps=40)",
+        "vary=[gm.BinaryFeatures()]",
+        "seeds=2",
+    ):
+        assert part in words
+
+
+def test_the_first_sentence_says_what_a_metamer_is(page):
+    assert "? A metamer is a graph that differs" in text(page)[:200]
+
+
+def test_tables_hold_the_summary_with_the_null_beside(found, page):
+    sections = page.split('<table class="scores"')[1:]
+    for section, summary in zip(sections, found.summary(), strict=True):
+        cells = dict(
+            re.findall(r'data-score="(\w+)"[^>]*>\s*<span class="mean">([^<]*)</span>', section)
+        )
+        spreads = dict(re.findall(r'data-score="(\w+)"[^>]*>.*?± ([^<]*)</span>', section))
+        names = ["activation_error", *(n for n in found.metamers[0].scores if "start_" not in n)]
+        assert set(cells) == {*names, *(f"start_{name}" for name in names)}
+        for name, cell in cells.items():
+            error = name.endswith("activation_error")
+            mean, spread = summary[name], summary[f"{name}_std"]
+            assert cell == (error_text if error else score_text)(mean)
+            assert spreads[name] == (spread_text(spread, mean) if error else score_text(spread))
+        assert "all 2 runs (2 matched)" in section
+
+
+def test_the_command_is_shown_when_it_is_known(one, tmp_path):
+    assert "From the command line" not in html(one, tmp_path)
+    known = replace(one, environment={**one.environment, "command": "gm audit --model 'a<b'"})
+    assert "gm audit --model 'a<b'" in text(html(known, tmp_path))
+
+
+def test_a_zoo_model_is_reproduced_by_name(one, tmp_path):
+    audit = replace(one, question={**one.question, "model": "gcn", "dataset": "csbm"})
+    assert "gm.zoo.train('gcn', data).model" in text(html(audit, tmp_path))
+
+
+def test_settings_of_the_users_own_are_not_looked_for_in_the_library(one, tmp_path):
+    audit = replace(one, question={**one.question, "search": "Mine(x=1)", "seeds": [3, 5]})
+    words = text(html(audit, tmp_path))
+    assert "search=Mine(x=1)" in words
+    assert "seeds=[3, 5]" in words
+
+
+# The verdict
+
+
+def test_verdict_of_matched_runs(found):
+    group = found.groups()[0]
+    said = verdict(group)
+    assert headline([group]).startswith("Metamers were found at “convs.0”, in 2 of 2 runs. Their")
+    assert headline([group[:1]]).startswith("A metamer was found at “convs.0”, in the one run. Its")
+    assert headline(found.groups()).startswith("Metamers were found at 2 of 2 layers, in 4 of 4")
+    assert (said.outcome, said.badge) == ("matched", "2 of 2 matched")
+    assert said.sentences[0].startswith("Both runs matched. At “convs.0” the model responds")
+    assert "predicted class stays the same" in said.sentences[-1]
+
+
+def test_verdict_of_no_match_claims_nothing(found, tmp_path):
+    group = [failed(m) for m in found.groups()[0]]
+    said = verdict(group)
+    assert said.outcome == "none"
+    words = " ".join([*said.sentences, *said.remedies])
+    assert words.startswith("No claim can be made here: none of the 2 runs reached")
+    assert gm.Status.BUDGET_SPENT.remedy in words
+    assert "2 runs ended with the status “budget spent”." in words
+    assert "overlooks" not in words
+    assert headline([group]).startswith("No metamer was found: none of the 2 runs matched.")
+    page = text(html(with_metamers(found, group), tmp_path))
+    assert "it did not match, so this is no metamer" in page
+    assert "0 matched" in page
+
+
+def test_verdict_of_some_matches_rests_on_those(found):
+    first, second = found.groups()[0]
+    said = verdict([replace(first, scores=first.scores | {"prediction_match": 0.0}), second])
+    other = verdict(
+        [failed(replace(first, scores=first.scores | {"prediction_match": 0.0})), second]
+    )
+    assert (other.outcome, other.badge) == ("partly", "1 of 2 matched")
+    assert "what follows rests on that one" in other.sentences[0]
+    assert f"{second.scores['prediction_match']:.1%}" in " ".join(other.sentences)
+    assert f"{second.scores['prediction_match']:.1%}" not in " ".join(said.sentences)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "start", "words"),
+    [
+        (0.11, 0.09, "hardly more like the original’s than random ones"),
+        (0.05, 0.09, "hardly more like the original’s than random ones"),
+        (0.40, 0.09, "nearer to random ones than to the original’s"),
+        (0.70, 0.09, "nearer to the original’s than to random ones, but not the same"),
+        (0.99, 0.09, "almost the original’s"),
+    ],
+)
+def test_similarity_is_read_beside_its_null(found, similarity, start, words):
+    scores = {"feature_similarity": similarity, "start_feature_similarity": start}
+    m = replace(found.metamers[0], scores=found.metamers[0].scores | scores)
+    assert words in verdict([m]).sentences[1]
+    assert words in headline([[m]])
+
+
+def test_a_null_near_one_is_said_to_be_no_measure(found):
+    scores = {"feature_similarity": 0.96, "start_feature_similarity": 0.95}
+    m = replace(found.metamers[0], scores=found.metamers[0].scores | scores)
+    assert "can hardly tell graphs apart" in " ".join(verdict([m]).sentences)
+
+
+# Odd inputs
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_names_are_escaped(model, small, name, tmp_path):
+    def layer(model, data):
+        return model.convs[0](data.x, data.edge_index)
+
+    layer.__name__ = name
+    audit = gm.audit(
+        model, small, layers=[layer], search=gm.Adam(steps=1), seeds=1, dataset=name, name=name
+    )
+    audit.environment["command"] = name
+    page = html(audit, tmp_path)
+    assert "<script" not in page
+    assert "onload=" not in re.sub(r">[^<]*<", "><", page)
+    assert name in text(page)
+
+
+def test_what_cannot_be_computed_is_a_dash_with_its_reason(found, tmp_path):
+    m = replace(
+        found.metamers[0],
+        scores=found.metamers[0].scores | {"activation_correlation": math.nan},
+        node_errors=None,
+        predictions_agree=None,
+    )
+    page = html(with_metamers(found, [m]), tmp_path)
+    cell = re.search(r'data-score="activation_correlation">(.*?)</td>', page, re.S)[1]
+    assert "–" in cell
+    assert "a constant response" in cell
+    assert "no errors of single nodes" in page
+    assert "nan" not in text(page).lower()
+    assert "a single run has no spread" in page
+
+
+def test_a_run_that_became_nan(found, tmp_path):
+    m = found.metamers[0]
+    broken = replace(
+        m,
+        status=gm.Status.NONFINITE,
+        activation_error=math.nan,
+        scores=dict.fromkeys(m.scores, math.nan),
+        history=[0.4, math.inf, math.nan],
+        node_errors=torch.full((60,), math.nan, dtype=torch.float64),
+        node_similarity=torch.full((60,), math.nan, dtype=torch.float64),
+    )
+    page = text(html(with_metamers(found, [broken]), tmp_path))
+    assert gm.Status.NONFINITE.remedy in page
+    assert "No node matches" in page
+    both = text(html(with_metamers(found, [broken, found.metamers[1]]), tmp_path))
+    assert "Seed 1 in pictures" in both
+
+
+@pytest.mark.parametrize("kind", ["binary", "continuous", "signed"])
+def test_graphs_without_classes_and_with_any_features(model, small, kind, tmp_path):
+    data = small.clone()
+    del data.y
+    noise = torch.rand(data.x.shape, generator=torch.Generator().manual_seed(0))
+    data.x = {"binary": data.x, "continuous": data.x * noise, "signed": noise - 0.5}[kind]
+    audit = gm.audit(model, data, layers=["act"], search=gm.Adam(steps=2), seeds=1, tol=10.0)
+    words = text(html(audit, tmp_path))
+    assert "sorted by class" not in words
+    assert ("stronger colour for larger values" in words) == (kind != "binary")
+
+
+def test_the_same_features_have_no_picture(found, tmp_path):
+    m = found.metamers[0]
+    same = replace(m, data=m.reference, scores=m.scores | {"feature_similarity": 1.0}, vary="Edges")
+    words = text(html(with_metamers(found, [same]), tmp_path))
+    assert "The features of both graphs are the same" in words
+    assert "what differs is what was varied" in words
+
+
+def test_several_ways_to_vary_are_told_apart(found, tmp_path):
+    metamers = [found.metamers[0], replace(found.metamers[0], vary="BinaryFeatures(slope=2.0)")]
+    words = text(html(with_metamers(found, metamers), tmp_path))
+    assert "convs.0, BinaryFeatures(slope=2.0) 1 of 1 matched" in words
+    assert "at 2 of 2 searched places" in words
+
+
+def test_an_audit_without_runs(found, tmp_path):
+    assert "Nothing was run yet" in html(with_metamers(found, []), tmp_path)
+
+
+def test_nodes_that_differ_most_while_matching_best(found, tmp_path):
+    x = torch.eye(4)
+    y = torch.tensor([[0, 1, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]).float()
+    m = replace(
+        found.metamers[0],
+        reference=Data(x=x, y=torch.tensor([0, 1, 0, 1])),
+        data=Data(x=y),
+        node_similarity=torch.tensor([0.0, 1.0, 0.0, 0.5], dtype=torch.float64),
+        node_errors=torch.tensor([0.05, 0.0, 0.01, 9.0], dtype=torch.float64),
+        predictions_agree=torch.tensor([True, True, True, True]),
+    )
+    page = html(with_metamers(found, [m]), tmp_path)
+    table = page[page.index("Same prediction") :]
+    table = table[: table.index("</table>")]
+    rows = [
+        re.findall(r">([^<]*)</t[hd]>", row)
+        for row in table.split("<tr>")
+        if '<th scope="row">' in row
+    ]
+    assert rows == [
+        ["2", "0", "0.000", "0.0100", "yes", "0", "1", "1"],
+        ["0", "0", "0.000", "0.0500", "yes", "0", "1", "2"],
+        ["1", "1", "1.000", "0", "yes", "1", "0", "0"],
+    ]
+
+
+# The file
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    assert "http:" not in page
+    assert "https:" not in page
+    assert not re.search(r"@import|<script|<link|<iframe|\bsrc=", page)
+    assert all(
+        target.startswith(("#", "data:image/png;base64"))
+        for target in re.findall(r'href="([^"]*)', page)
+    )
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)", page))
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert {t[1:] for t in re.findall(r'href="(#[^"]*)', page)} <= set(ids)
+
+
+def test_the_same_audit_gives_the_same_page_whatever_the_users_style(one, tmp_path):
+    page = html(one, tmp_path)
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
+        before = dict(matplotlib.rcParams)
+        assert html(one, tmp_path) == page
+        assert dict(matplotlib.rcParams) == before
+    assert plt.get_fignums() == []
+
+
+def test_many_layers_and_seeds_stay_small(found, tmp_path):
+    m = found.metamers[0]
+    history = (0.4 + np.random.default_rng(0).random(2000)).tolist()
+    metamers = [
+        replace(m, layer=f"layer{layer}", seed=seed, history=history)
+        for layer in range(5)
+        for seed in range(12)
+    ]
+    page = html(with_metamers(found, metamers), tmp_path)
+    assert len(page) < 700_000
+    assert page.count('class="pictures"') == 5
+    assert page.count('open class="pictures"') == 4
+
+
+# Plots
+
+
+PLOTS = {
+    "similarity": lambda m, ax: plot_similarity([m], ax),
+    "loss": plot_loss,
+    "features": lambda m, ax: plot_features(m, ax=ax),
+    "node similarity": plot_node_similarity,
+    "node errors": plot_node_errors,
+}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_plots_draw_on_the_given_axes_or_on_new_ones(found, name):
+    _, ax = plt.subplots()
+    assert PLOTS[name](found.metamers[0], ax) is ax
+    new = PLOTS[name](found.metamers[0], None)
+    assert new is not ax
+    assert new.get_xlabel()
+    plt.close("all")
+
+
+def test_the_loss_curve_is_the_history(found):
+    ax = plot_loss(found.groups()[0])
+    line = ax.get_lines()[0]
+    assert np.allclose(line.get_ydata(), found.metamers[0].history)
+    assert ax.get_yscale() == "log"
+    assert "2 of 2 matched" in ax.get_title(loc="left")
+    plt.close("all")
+
+
+def test_a_loss_of_zero_is_drawn(found):
+    ax = plot_loss(replace(found.metamers[0], history=[1.0, 0.1, 0.0]))
+    assert ax.get_ylim()[0] < 0.01
+    plt.close("all")
+
+
+def test_node_errors_need_nodes(found):
+    with pytest.raises(gm.InputError, match="has no row for each node"):
+        plot_node_errors(replace(found.metamers[0], node_errors=None))
+
+
+def test_the_crop_sorts_nodes_and_features_by_class(found):
+    x = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]]).float()
+    reference = Data(x=x, y=torch.tensor([1, 0, 1, 0, 0]))
+    crop = Crop.of(replace(found.metamers[0], reference=reference, data=Data(x=1 - x)))
+    assert crop.classes.tolist() == [0, 0, 0, 1, 1]
+    assert crop.reference.tolist() == [[1, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0]]
+    assert crop.metamer.tolist() == (1 - crop.reference).tolist()
+    blue, orange = crop.difference()[0, 0], crop.difference()[0, 1]
+    assert blue[2] > blue[0]
+    assert orange[0] > orange[2]
+
+
+def test_classes_that_are_no_whole_number_each_are_no_classes(found):
+    x = torch.eye(3)
+    for y in (None, torch.tensor([0.5, 1.0, 2.0]), torch.ones(3, 2), torch.tensor([1])):
+        m = replace(found.metamers[0], reference=Data(x=x, y=y), data=Data(x=x))
+        assert Crop.of(m).classes is None
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if program is None:
+        pytest.skip("no Chromium on the path")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as p:
+        one = p.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield one
+        one.close()
+
+
+DECODED = """async () => {
+  const sources = [
+    ...[...document.querySelectorAll("svg image")].map(i => i.getAttribute("href")),
+    ...[...document.images].map(i => i.src),
+  ];
+  return Promise.all(sources.map(async source => {
+    const image = new Image();
+    image.src = source;
+    await image.decode();
+    return image.naturalWidth;
+  }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def address(found, tmp_path_factory):
+    """A page with a layer name that is wider than a phone."""
+    path = tmp_path_factory.mktemp("browser") / "report.html"
+    long = replace(found.metamers[0], layer="encoder." * 20 + "out")
+    write_report(with_metamers(found, [*found.metamers, long]), path)
+    return path.as_uri()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_page_opens_without_complaint(browser, address, width, scheme):
+    complaints, requests = [], []
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    for details in page.locator("details").all():
+        details.evaluate("node => { node.open = true; }")
+
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    widths = page.evaluate(DECODED)
+    assert len(widths) == 9
+    assert min(widths) > 0
+    assert page.locator("h1").count() == 1
+    assert page.locator("h2").all_inner_texts()[0] == "Verdict"
+    assert page.locator("svg[role=img]:not([aria-label])").count() == 0
+    assert page.locator("table:not(:has(caption))").count() == 0
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    context.close()
+
+
+@pytest.mark.browser
+def test_what_is_folded_is_printed(browser, address):
+    page = browser.new_page()
+    page.goto(address)
+    table = page.get_by_role("table", name="One row a run.").first
+    assert not table.is_visible()
+    page.emulate_media(media="print")
+    assert page.locator("caption", has_text="One row a run.").first.is_visible()
+    page.close()

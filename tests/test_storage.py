@@ -1,0 +1,276 @@
+"""Files that are never half written and run nothing, and hashes that see every difference."""
+
+import functools
+import json
+import math
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch_geometric.data import Data
+
+from graph_metamers.errors import InputError
+from graph_metamers.storage import (
+    digest,
+    finite,
+    load_tensors,
+    read_json,
+    replacing,
+    save_tensors,
+    write_json,
+    write_text,
+)
+
+
+class Broken(Exception):
+    pass
+
+
+# -------------------------------------------------------------------------------- replacing
+
+
+@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt])
+@pytest.mark.parametrize("before", ["old", None])
+def test_a_writer_that_fails_leaves_what_was_there(error, before, tmp_path):
+    path = tmp_path / "folder" / "file.txt"
+    if before is not None:
+        write_text(path, before)
+
+    def write_half() -> None:
+        with replacing(path) as beside:
+            beside.write_text("half a fi")
+            assert beside.parent == path.parent  # on the same disk: the renaming is one step
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    held = {p.name: p.read_text() for p in path.parent.iterdir()}
+    assert held == ({} if before is None else {"file.txt": before})
+
+
+def test_nobody_sees_a_file_before_it_is_whole(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with replacing(path) as beside:
+        beside.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_tensors_that_cannot_be_saved_leave_the_old_file(tmp_path):
+    path = tmp_path / "file.pt"
+    save_tensors(path, {"x": torch.ones(2)})
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        save_tensors(path, {"x": torch.ones(3), "f": lambda: None})
+    assert torch.equal(load_tensors(path, kind="a file")["x"], torch.ones(2))
+    assert [p.name for p in tmp_path.iterdir()] == ["file.pt"]
+
+
+WRITERS = {
+    "text": lambda path: write_text(path, "text"),
+    "json": lambda path: write_json(path, {}),
+    "tensors": lambda path: save_tensors(path, {"x": torch.ones(1)}),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_an_unwritable_place_is_said(write, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "inside", tmp_path / "folder"):
+        with pytest.raises(InputError, match=r"cannot be (written|made) \(.*\)\. Choose another"):
+            write(path)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that takes no files")
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_folder_that_takes_no_files_is_said(write):
+    with pytest.raises(InputError, match=r"'/proc/new' cannot be written \(.*\)\. Choose another"):
+        write(Path("/proc/new"))
+
+
+# ------------------------------------------------------------------------------------- JSON
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    )
+)
+def test_json_is_strict_whatever_it_holds(value):
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = json.dumps(finite(value), allow_nan=False)
+    assert finite(value) == json.loads(text, parse_constant=refuse)
+
+
+def test_json_round_trip(tmp_path):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": [1, 2.5, math.nan, -math.inf], "b": ("σ", None), 3: True})
+    assert read_json(path) == {"a": [1, 2.5, None, None], "b": ["σ", None], "3": True}
+
+
+@pytest.mark.parametrize("content", [None, b"{half", b"\xff\xfe\x00"])
+def test_what_is_no_json_is_said(content, tmp_path):
+    path = tmp_path / "file.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="must be a readable JSON file"):
+        read_json(path)
+
+
+# ------------------------------------------------------------------------------ load_tensors
+
+
+class Malicious:
+    """Unpickling this touches a file, where anything in it runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (os.system, (f"touch '{self.path}'",))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_nothing_in_a_file_is_run(nested, legacy, tmp_path):
+    path, trap = tmp_path / "file.pt", tmp_path / "sprung"
+    value = {"x": torch.ones(1), "y": [Malicious(trap)]} if nested else Malicious(trap)
+    torch.save(value, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match="nothing in it was run"):
+        load_tensors(path, kind="a metamer")
+    assert not trap.exists()
+    torch.load(path, weights_only=False)  # the trap does work
+    assert trap.exists()
+
+
+def test_a_bare_pickle_is_not_run_either(tmp_path):
+    path, trap = tmp_path / "file.pt", tmp_path / "sprung"
+    path.write_bytes(pickle.dumps(Malicious(trap)))
+    with pytest.raises(InputError, match="must be a metamer"):
+        load_tensors(path, kind="a metamer")
+    assert not trap.exists()
+
+
+def test_a_whole_model_is_refused_with_the_remedy(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save(nn.Linear(2, 2), path)
+    with pytest.raises(InputError, match=r"Save tensors only, such as model\.state_dict\(\)"):
+        load_tensors(path, kind="a state_dict")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 no archive", None])
+def test_what_is_no_such_file_is_said(content, tmp_path):
+    path = tmp_path / "file.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"file.pt' must be a metamer"):
+        load_tensors(path, kind="a metamer")
+
+
+def test_a_cut_file_is_said(tmp_path):
+    path = tmp_path / "file.pt"
+    save_tensors(path, {"x": torch.randn(1000)})
+    whole = path.read_bytes()
+    for share in (0.1, 0.5, 0.99):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(InputError, match="must be a metamer"):
+            load_tensors(path, kind="a metamer")
+
+
+def test_nested_values_come_back(tmp_path):
+    value = {
+        "tensors": [torch.randn(3), torch.tensor([True]), torch.zeros(0, 2, dtype=torch.float64)],
+        "plain": {"a": 1, "b": 2.5, "c": "text", "d": None, "e": [math.inf, True]},
+    }
+    save_tensors(tmp_path / "file.pt", value)
+    again = load_tensors(tmp_path / "file.pt", kind="a file")
+    assert again["plain"] == value["plain"]
+    for ours, theirs in zip(again["tensors"], value["tensors"], strict=True):
+        assert ours.dtype == theirs.dtype
+        assert torch.equal(ours, theirs)
+
+
+# ----------------------------------------------------------------------------------- digest
+
+
+@dataclass(frozen=True)
+class Settings:
+    lr: float = 0.1
+    direction: torch.Tensor | None = None
+
+
+def model(width: int = 3, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(2, width), nn.BatchNorm1d(width))
+
+
+def closure(value: float):
+    return lambda x: x * value
+
+
+x = torch.arange(6.0).view(2, 3)
+changed = x.clone()
+changed[1, 2] += 1e-6
+large = torch.zeros(2000)
+nearly = large.clone()
+nearly[1000] = 1
+
+# Each row: values of which no two may have the same digest.
+DIFFERENT = {
+    "values": [x, changed, -x],
+    "shapes": [x, x.view(3, 2), x.view(6), x.view(1, 6)],
+    "types": [torch.zeros(2), torch.zeros(1, dtype=torch.float64), torch.zeros(2).int()],
+    "empty": [torch.zeros(0, 2), torch.zeros(2, 0), torch.zeros(0)],
+    "layouts": [x, x.to_sparse()],
+    "plain": [1, 1.0, True, "1", None, [1], {"1": 1}, [[1]], [1, 1], []],
+    "nesting": [["a", "b"], ["ab"], ["a", ["b"]], {"a": "b"}],
+    "keys": [{"a": x}, {"b": x}, {"a": x, "b": x}],
+    "models": [model(), model(seed=1), model(4), nn.Sequential(*model(), nn.ReLU()), model()[0]],
+    "settings": [Settings(), Settings(lr=0.2), Settings(direction=x), Settings(direction=changed)],
+    "large settings": [Settings(direction=large), Settings(direction=nearly)],
+    "constants": [lambda m, d: m(d, 1.0), lambda m, d: m(d, 2.0)],
+    "names": [lambda m: m.conv1, lambda m: m.conv2],
+    "defaults": [lambda m, t=1: m(t), lambda m, t=2: m(t)],
+    "closures": [closure(1.0), closure(2.0)],
+    "inner functions": [lambda m: (v + 1 for v in m), lambda m: (v + 2 for v in m)],
+    "partials": [functools.partial(closure, 1.0), functools.partial(closure, value=1.0), closure],
+}
+
+
+@pytest.mark.parametrize("values", DIFFERENT.values(), ids=DIFFERENT)
+def test_digest_sees_every_difference(values):
+    digests = [digest(value) for value in values]
+    assert len(set(digests)) == len(values)
+    assert digests == [digest(value) for value in values]
+
+
+def test_digest_does_not_see_what_is_no_difference():
+    assert digest({"a": 1, "b": x}) == digest({"b": x.clone(), "a": 1})
+    assert digest(x.t()) == digest(x.t().contiguous())
+    assert digest(x.to_sparse()) == digest(x.to_sparse().clone())
+    assert digest(x.clone().requires_grad_()) == digest(x)
+    assert digest(model()) == digest(model().eval().requires_grad_(False))
+    assert digest(Settings(direction=large)) == digest(Settings(direction=large.clone()))
+    graph = Data(x=x, edge_index=torch.tensor([[0], [1]]))
+    assert digest(graph.to_dict()) == digest(graph.clone().to_dict())
+
+
+def test_digest_does_not_see_the_order_of_a_set():
+    one, other = frozenset([0, 8]), frozenset([8, 0])
+    assert repr(one) != repr(other)
+    assert digest(one) == digest(other) != digest(frozenset([0, 9]))

@@ -1,0 +1,308 @@
+"""Training: the result, its cache, and the sentences."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+import graph_metamers as gm
+from graph_metamers.zoo import Training, train
+from graph_metamers.zoo import training as module
+
+short = Training(lr=0.01, epochs=15)
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    one, other = a.state_dict(), b.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def entries(cache: Path) -> list[str]:
+    return sorted(p.name for p in cache.iterdir())
+
+
+# -------------------------------------------------------------------------------- the training
+
+
+def test_equals_a_literal_loop(small, tmp_path):
+    """The paper's training, written down once more: Adam, dropout, best validation accuracy."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = gm.zoo.GCN(40, 3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
+        history, weights = [], []
+        for _ in range(short.epochs):
+            model.train()
+            loss = F.cross_entropy(
+                model(small.x, small.edge_index)[small.train_mask], small.y[small.train_mask]
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                right = model(small.x, small.edge_index).argmax(1) == small.y
+            history.append(float(right[small.val_mask].double().mean()))
+            weights.append(copy.deepcopy(model.state_dict()))
+    best = history.index(max(history))
+
+    trained = train("gcn", small, seed=3, training=short, cache=tmp_path)
+    assert trained.history == history
+    state = trained.model.state_dict()
+    assert all(torch.equal(state[k], weights[best][k]) for k in state)
+    assert trained.accuracy["val"] == history[best]
+    assert not trained.model.training
+    assert all(p.requires_grad and p.grad is None for p in trained.model.parameters())
+
+
+def test_patience_ends_it(small, tmp_path):
+    training = Training(lr=1e-6, epochs=100, patience=7)  # nothing is learnt
+    trained = train("gcn", small, training=training, cache=tmp_path)
+    best = trained.history.index(max(trained.history))
+    assert len(trained.history) == best + 1 + 7 < 100
+
+
+def test_it_learns(tmp_path):
+    """Three classes of 100 nodes with strong words and links: chance is 1/3, most is learnt."""
+    data = gm.datasets.csbm(nodes=300, features=200, density=0.05)
+    trained = train("gcn", data, training=Training(lr=0.01, epochs=100), cache=tmp_path)
+    assert trained.accuracy.keys() == {"train", "val", "test"}
+    assert trained.accuracy["test"] > 0.8
+    with torch.no_grad():
+        right = trained.model(data.x, data.edge_index).argmax(1) == data.y
+    assert trained.accuracy["test"] == float(right[data.test_mask].double().mean())
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_layers_are_named_as_the_paper_counts_them(depth, small, tmp_path):
+    trained = train(
+        "gcn", small, training=Training(epochs=1), cache=tmp_path, depth=depth, hidden=8
+    )
+    names = [f"layer{k + 1}" for k in range(depth)]
+    assert trained.model.layer_names == names
+    shapes = {layer.name: layer.shape for layer in gm.layers(trained.model, small)}
+    for k, name in enumerate(names):
+        assert shapes[name] == (60, 3 if k == depth - 1 else 8)
+
+
+def test_a_layer_is_after_its_nonlinearity_but_the_last(small, tmp_path):
+    model = train("gcn", small, training=short, cache=tmp_path).model
+    seen: dict[str, Tensor] = {}
+    for name in model.layer_names:
+        getattr(model, name).register_forward_hook(
+            lambda layer, args, output, name=name: seen.__setitem__(name, output)
+        )
+    scores = model(small.x, small.edge_index)
+    assert float(seen["layer1"].detach().min()) == 0
+    assert float(seen["layer2"].detach().min()) < 0
+    assert torch.equal(seen["layer2"], scores)
+
+
+# -------------------------------------------------------------------------------- the cache
+
+
+def test_the_second_time_it_is_taken_from_the_cache(small, tmp_path, monkeypatch):
+    first = train("gcn", small, training=short, cache=tmp_path)
+    assert entries(tmp_path)
+    monkeypatch.setattr(module, "_fit", None)  # it would fail if it were trained again
+    second = train("GCN", small, training=short, cache=str(tmp_path))
+    assert (first.cached, second.cached) == (False, True)
+    assert same(first.model, second.model)
+    assert (second.accuracy, second.history) == (first.accuracy, first.history)
+    assert second.provenance == first.provenance
+    assert not second.model.training
+
+
+def test_training_again_gives_the_same(small, tmp_path):
+    first, second = (
+        train("gcn", small, training=short, cache=tmp_path / name) for name in ("a", "b")
+    )
+    assert not second.cached
+    assert same(first.model, second.model)
+
+
+def damaged_weights(path: Path) -> None:
+    """A readable file of which one weight is missing: half of it must not be taken."""
+    state = torch.load(path, weights_only=True)
+    weights = {key: value + 1 for key, value in state["weights"].items()}
+    weights.popitem()
+    torch.save(state | {"weights": weights}, path)
+
+
+def without(part: str):
+    def damage(path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        state["weights"] = {key: value + 1 for key, value in state["weights"].items()}
+        del state[part]
+        torch.save(state, path)
+
+    return damage
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-200]),
+    "text": lambda path: path.write_text("not a model"),
+    "list": lambda path: torch.save([1, 2], path),
+    "one weight less": damaged_weights,
+    "no weights": without("weights"),
+    "no accuracy": without("accuracy"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_entry_is_made_anew(damage, small, tmp_path):
+    first = train("gcn", small, training=short, cache=tmp_path)
+    (entry,) = tmp_path.iterdir()
+    damage(entry)
+    second = train("gcn", small, training=short, cache=tmp_path)
+    assert not second.cached
+    assert same(first.model, second.model)
+    third = train("gcn", small, training=short, cache=tmp_path)
+    assert third.cached
+    assert same(first.model, third.model)
+    assert entries(tmp_path) == [entry.name]
+
+
+def other_graph(data: Data, key: str) -> Data:
+    data = data.clone()
+    if key == "y":
+        data.y = (data.y + 1) % 3
+    elif key == "train_mask":
+        data.train_mask[data.val_mask.nonzero()[0]] = True
+    elif key == "edge_index":
+        data.edge_index = data.edge_index[:, 2:]
+    else:
+        data.x[0, 0] = 1 - data.x[0, 0]
+    return data
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"hidden": 8},
+        {"dropout": 0.1},
+        {"activation": "elu"},
+        {"training": Training(lr=0.02, epochs=15)},
+        {"data": "x"},
+        {"data": "y"},
+        {"data": "edge_index"},
+        {"data": "train_mask"},
+    ],
+    ids=str,
+)
+def test_what_makes_another_model(other, small, tmp_path):
+    call = {"data": small, "training": short, "cache": tmp_path}
+    first = train("gcn", **call)
+    if "data" in other:
+        other = {"data": other_graph(small, other["data"])}
+    second = train("gcn", **(call | other))
+    assert not second.cached
+    assert not same(first.model, second.model)
+    assert len(entries(tmp_path)) == 2
+    assert train("gcn", **(call | other)).cached
+
+
+def test_it_is_cached_in_the_users_cache(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPH_METAMERS_CACHE", str(tmp_path / "cache"))
+    train("gcn", small, training=Training(epochs=1))
+    (name,) = entries(tmp_path / "cache" / "models")
+    assert re.fullmatch(r"gcn-[0-9a-f]{16}\.pt", name)
+
+
+def test_provenance(small, tmp_path):
+    trained = train("gcn", small, seed=2, training=short, cache=tmp_path, hidden=8)
+    assert trained.provenance["model"] == "gcn"
+    assert trained.provenance["options"] == {"hidden": 8}
+    assert trained.provenance["seed"] == 2
+    assert trained.provenance["training"]["epochs"] == 15
+    assert trained.provenance["torch"] == str(torch.__version__)
+    assert type(trained.provenance["torch"]) is str  # torch's own class could not be read back
+
+
+def test_the_global_random_state_is_neither_used_nor_changed(small, tmp_path):
+    models = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        models.append(train("gcn", small, training=short, cache=tmp_path / str(seed)).model)
+        assert torch.equal(torch.get_rng_state(), state)
+        train("gcn", small, training=short, cache=tmp_path / str(seed))  # from the cache
+        assert torch.equal(torch.get_rng_state(), state)
+    assert same(*models)
+
+
+def test_gradients_off_outside_do_not_matter(small, tmp_path):
+    with torch.no_grad():
+        inside = train("gcn", small, training=short, cache=tmp_path / "a").model
+    assert same(inside, train("gcn", small, training=short, cache=tmp_path / "b").model)
+
+
+# -------------------------------------------------------------------------------- sentences
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        ({"name": "gnc"}, r"model='gnc' is not a zoo model\. Did you mean 'gcn'\? Choose among"),
+        ({"widht": 8}, r"model='gcn' cannot be built with \{'widht': 8\}: .*widht"),
+        ({"hidden": 0}, "hidden must be a whole number of at least 1; got 0"),
+        ({"depth": 0}, "depth must be a whole number of at least 1; got 0"),
+        ({"dropout": 1.0}, r"dropout must be a share in \[0, 1\); got 1.0"),
+        ({"activation": "tanh"}, "activation"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
+    ],
+    ids=str,
+)
+def test_unknown_models_and_options(call, sentence, small, tmp_path):
+    with pytest.raises(gm.InputError, match=sentence):
+        train(**({"name": "gcn", "data": small, "cache": tmp_path} | call))
+    assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["y", "train_mask", "val_mask", "test_mask"])
+@pytest.mark.parametrize(
+    "value", [None, torch.ones(3), torch.ones(60, 10)], ids=["none", "3", "2d"]
+)
+def test_missing_labels_or_masks(name, value, small, tmp_path):
+    data = small.clone()
+    data[name] = value
+    with pytest.raises(
+        gm.InputError, match=rf"data\.{name} must have one entry for each of the 60"
+    ):
+        train("gcn", data, cache=tmp_path)
+
+
+def test_odd_labels_and_empty_masks(small, tmp_path):
+    data = small.clone()
+    data.y = data.y.float()
+    with pytest.raises(gm.InputError, match=r"data\.y must hold classes 0, 1, 2, …; got float32"):
+        train("gcn", data, cache=tmp_path)
+    data.y = small.y - 1
+    with pytest.raises(gm.InputError, match="least value -1"):
+        train("gcn", data, cache=tmp_path)
+    data.y = small.y
+    data.val_mask = torch.zeros(60, dtype=torch.bool)
+    with pytest.raises(gm.InputError, match="must each mark at least one node"):
+        train("gcn", data, cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"lr": 0.0}, "lr must be positive and finite; got 0.0"),
+        ({"weight_decay": -1.0}, "weight_decay must be zero or more and finite; got -1.0"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1; got 0"),
+        ({"patience": 0}, "patience must be a whole number of at least 1; got 0"),
+    ],
+    ids=str,
+)
+def test_training_out_of_range(settings, sentence):
+    with pytest.raises(gm.InputError, match=sentence):
+        Training(**settings)
