@@ -247,6 +247,23 @@ def test_what_is_done_is_not_done_again(small, tmp_path, monkeypatch):
         assert second.rows[i] == first.rows[i]
 
 
+def test_what_is_done_is_in_the_folder_at_once(small, tmp_path, monkeypatch):
+    done: list[int] = []
+    metamer = gm.metamer
+
+    def stopped(*arguments, **settings):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(settings["seed"])
+        return metamer(*arguments, **settings)
+
+    monkeypatch.setattr(sys.modules["graph_metamers.audit"], "metamer", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(network(), small, out=tmp_path)
+    assert [row["seed"] for row in strict(tmp_path / "audit.json")["rows"]] == [0, 1]
+    assert contents(tmp_path) == {"audit.json", *sorted(FILES)[1:3]}
+
+
 OTHERS = {
     "layers": {"layers": ["act"]},
     "search": {"search": gm.Adam(lr=0.05, steps=16)},
@@ -401,7 +418,7 @@ MOMENTS = [
     ("seed0.pt", 1, "before"),  # the first search has ended, its metamer is not there
     ("seed0.pt", 1, "after"),  # it is there, and not yet in audit.json
     (".checkpoint", 5, "after"),  # in the second search
-    ("audit.json", 1, "before"),  # both are there, audit.json knows one
+    ("audit.json", 1, "before"),  # both metamers are there, audit.json knows none
     ("report.html", 1, "before"),  # all but the report
 ]
 

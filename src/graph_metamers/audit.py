@@ -123,6 +123,7 @@ def audit(
     name: str | None = None,
     accuracy: dict[str, float] | None = None,
     out: str | Path | None = None,
+    command: str | None = None,
     progress: bool = True,
 ) -> Audit:
     """Build metamers of a graph for each layer, each way to vary it and each seed; score them.
@@ -142,6 +143,7 @@ def audit(
         accuracy: The model's accuracy by split, to be reported beside.
         out: A folder to keep everything in from the start. Killed and called again with the same
             arguments, the audit goes on where it was; without, call `.save()` at the end.
+        command: The command that asked for this, to be reported as the way to do it again.
         progress: Whether to show a bar on what takes longer than two seconds.
 
     Returns:
@@ -172,7 +174,8 @@ def audit(
     question = _question(model, data, labels, ways, search, seeds, tol, forward)
     question |= {"dataset": dataset, "model": name or type(model).__name__}
 
-    result = Audit(question, environment(data), accuracy=accuracy or {})
+    asked = {} if command is None else {"command": command}
+    result = Audit(question, environment(data) | asked, accuracy=accuracy or {})
     store = None if out is None else _Store(Path(out), question)
     grid = [
         (layer, label, way, seed)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from graph_metamers import datasets, zoo
 from graph_metamers.audit import Audit, audit
 from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.probe import Layer, check_data, layers
-from graph_metamers.search import Adam
+from graph_metamers.search import Adam, Status
 from graph_metamers.storage import load_tensors
 from graph_metamers.vary import vary_features
 
@@ -100,15 +101,13 @@ def audit_command(
     console = Console()
     console.print(_table(result))
     console.print(
-        "S_feat: feature similarity, 1 is the same graph; beside it that of the random start. "
-        "S_match: share of nodes with the same predicted class.",
+        "error: activation error, 0 is a perfect match. S_feat: feature similarity, 1 is the same "
+        "graph; beside it that of the random start. S_match: share of nodes with the same "
+        "predicted class. CS: consistency.",
         style="dim",
     )
-    for m in result.metamers:
-        if not m.matched:
-            console.print(
-                f"{m.layer}, seed {m.seed}: {m.status}. {m.status.remedy}", style="yellow"
-            )
+    for status, layers_at_fault in _unmatched(result).items():
+        console.print(f"{', '.join(layers_at_fault)}: {status}. {status.remedy}", style="yellow")
     console.print(f"Report: {out / 'report.html'}")
 
 
@@ -272,24 +271,34 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         raise InputError(f"'{path}' does not fit {type(model).__name__}: {detail}") from error
 
 
+def _unmatched(result: Audit) -> dict[Status, list[str]]:
+    """The layers with runs that ended in each status other than matched."""
+    found: dict[Status, list[str]] = {}
+    for m in result.metamers:
+        if not m.matched and m.layer not in found.setdefault(m.status, []):
+            found[m.status].append(m.layer)
+    return found
+
+
 def _table(result: Audit) -> Table:
     question = result.question
-    table = Table(title=f"{question['model']} on {question['dataset']}, {question['search']}")
-    for name in ("layer", "matched", "activation error", "S_feat", "start", "S_match", "CS"):
-        table.add_column(name, justify="left" if name == "layer" else "right")
+    title = f"{question['model']} on {question['dataset']}, {question['search']}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("layer", "matched", "error", "S_feat", "start", "S_match", "CS"):
+        table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
     for s in result.summary():
         table.add_row(
             s["layer"],
             f"{s['matched']} of {s['runs']}",
             f"{s['activation_error']:.1e}",
-            *(
-                f"{s[name]:.3f}" + ("" if s["runs"] == 1 else f" ± {s[f'{name}_std']:.3f}")
-                for name in (
-                    "feature_similarity",
-                    "start_feature_similarity",
-                    "prediction_match",
-                    "consistency",
-                )
-            ),
+            _mean(s, "feature_similarity"),
+            f"{s['start_feature_similarity']:.3f}",
+            _mean(s, "prediction_match"),
+            _mean(s, "consistency"),
         )
     return table
+
+
+def _mean(summary: dict[str, Any], name: str) -> str:
+    spread = "" if summary["runs"] == 1 else f" ± {summary[f'{name}_std']:.3f}"
+    return f"{summary[name]:.3f}{spread}"

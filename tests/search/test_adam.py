@@ -178,10 +178,30 @@ def test_a_plateau_is_stalled_unless_patience_is_none():
     found = search.run(pose(graph()), generator())
     assert (found.status, found.steps) == (Status.STALLED, 7)
     assert len(set(found.history)) == 1
+    assert found.best_step == 0  # of equals the first
     patient = replace(search, patience=None).run(pose(graph()), generator())
     assert (patient.status, patient.steps) == (Status.BUDGET_SPENT, 40)
     matched = search.run(pose(graph(), tol=found.error), generator())
     assert (matched.status, matched.steps) == (Status.MATCHED, 7)
+
+
+def scripted(errors: list[float]) -> Problem:
+    """A problem whose error at step k is errors[k], whatever the graph."""
+    left = iter(errors)
+    return toy(graph(), lambda x: 1 + math.sqrt(next(left)) + 0 * x.sum(), 1.0, gm.BinaryFeatures())
+
+
+def test_patience_counts_from_the_last_fall():
+    falling = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]  # the last at step 5
+    search = Adam(steps=100, patience=10)
+    found = search.run(scripted(falling + [0.5] * 96), generator())
+    assert (found.status, found.steps, found.best_step) == (Status.STALLED, 15, 5)
+    # Rising does not count as falling, nor does falling by less than a thousandth in all ...
+    found = search.run(scripted([*falling, *[0.7] * 9, 0.4999] + [0.7] * 86), generator())
+    assert (found.status, found.steps) == (Status.STALLED, 15)
+    # ... and a slow fall of more than that does.
+    slow = [0.5 * (1 - 2e-4) ** k for k in range(101)]
+    assert search.run(scripted(slow), generator()).status is Status.BUDGET_SPENT
 
 
 def test_matched_at_the_start_takes_no_step():
@@ -319,6 +339,36 @@ def test_the_best_before_the_stop_is_kept(tmp_path):
         search.run(problem, generator(), checkpoint=path, watch=watch)
     resumed = search.run(problem, generator(), checkpoint=path)
     assert resumed.best_step == undisturbed.best_step < stop
+    assert torch.equal(resumed.graph.x, undisturbed.graph.x)
+
+
+@dataclass(frozen=True)
+class Noisy(Vary):
+    """Draws from the search's generator at every step."""
+
+    def check(self, data: Data) -> None: ...
+
+    def start(self, data: Data, generator: torch.Generator) -> "NoisyVariable":
+        return NoisyVariable(data, generator)
+
+
+class NoisyVariable(Variable):
+    def __init__(self, data: Data, generator: torch.Generator) -> None:
+        self.data, self.generator = data, generator
+        self.parameters = [torch.zeros_like(data.x).requires_grad_()]
+
+    def render(self) -> Data:
+        noise = torch.randn(self.data.x.shape, generator=self.generator)
+        return with_features(self.data, self.parameters[0] + 0.1 * noise)
+
+
+@pytest.mark.usefixtures("always_saved")
+def test_chance_during_the_search_is_resumed_too(tmp_path):
+    path, search = tmp_path / "checkpoint.pt", Adam(lr=0.02, steps=9)
+    undisturbed = search.run(pose(graph(), Noisy()), generator())
+    stopped(pose(graph(), Noisy()), path)
+    resumed = search.run(pose(graph(), Noisy()), generator(), checkpoint=path)
+    assert resumed.history == undisturbed.history
     assert torch.equal(resumed.graph.x, undisturbed.graph.x)
 
 

@@ -67,8 +67,6 @@ def _context(audit: "Audit") -> dict[str, Any]:
     return {
         "question": audit.question,
         "environment": audit.environment,
-        "accuracy": {split: f"{value:.1%}" for split, value in audit.accuracy.items()},
-        "runs": len(audit.metamers),
         "headline": headline(groups),
         "advice": [] if any(m.matched for m in audit.metamers) else remedies(audit.metamers),
         "overview": _overview(groups) if groups else None,
@@ -124,7 +122,6 @@ def _section(
     return {
         "id": f"layer-{place}",
         "title": group[0].layer + (f", {group[0].vary}" if several else ""),
-        "varies": _varies(group[0].vary),
         "verdict": verdict(group),
         "summary": summary,
         "scores": _score_table(group, summary),
