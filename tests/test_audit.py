@@ -461,3 +461,25 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_result(small, tmp_path):
             ours, theirs = (gm.load(folder / name) for folder in folders)
             assert torch.equal(ours.data.x, theirs.data.x)
             assert ours.history == theirs.history
+
+
+def test_the_same_twice_is_refused(small, tmp_path):
+    model = gm.zoo.GCN(small.num_features, 3)
+    with pytest.raises(
+        gm.InputError, match="layers must differ from one another; got layer1 twice"
+    ):
+        gm.audit(model, small, layers=["layer1", "layer1"])
+    with pytest.raises(gm.InputError, match="vary must differ"):
+        gm.audit(model, small, layers=["layer1"], vary=[gm.BinaryFeatures(), gm.BinaryFeatures()])
+
+
+def test_another_function_of_the_same_name_is_another_question(small, tmp_path):
+    model = gm.zoo.GCN(small.num_features, 3)
+    layers = [
+        lambda model, data: model.layer1(data.x, data.edge_index),
+        lambda model, data: model.layer1(data.x, data.edge_index) * 2,
+    ]
+    settings = {"search": gm.Adam(steps=2), "seeds": 1, "out": tmp_path / "audit"}
+    gm.audit(model, small, layers=[layers[0]], **settings)
+    with pytest.raises(gm.InputError, match=r"already holds another audit .model_digest differ"):
+        gm.audit(model, small, layers=[layers[1]], **settings)

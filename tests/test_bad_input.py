@@ -337,7 +337,7 @@ def test_a_dataset_that_cannot_be_downloaded(name, monkeypatch, tmp_path):
     monkeypatch.setattr("torch_geometric.datasets.Planetoid.download", unreachable)
     monkeypatch.setattr("torch_geometric.datasets.WikipediaNetwork.download", unreachable)
     sentence = (
-        rf"dataset='{name}' could not be downloaded \(URLError: .*no route to host.*\)\. Connect "
+        rf"dataset='{name}' could not be loaded \(URLError: .*no route to host.*\)\. Connect "
         r"to the internet, or put PyG's raw files into a folder and name it in "
         r"GRAPH_METAMERS_DATA; dataset='csbm' needs no download\."
     )

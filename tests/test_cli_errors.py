@@ -262,7 +262,7 @@ def test_a_dataset_that_cannot_be_downloaded(run, monkeypatch):
     monkeypatch.setattr("torch_geometric.datasets.Planetoid.download", unreachable)
     check(
         run("audit", "--dataset", "Cora"),
-        r"dataset='cora' could not be downloaded \(URLError: .*\)\. Connect to the internet, or ",
+        r"dataset='cora' could not be loaded \(URLError: .*\)\. Connect to the internet, or ",
     )
 
 

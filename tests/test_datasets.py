@@ -208,7 +208,7 @@ def test_a_failed_download_leaves_nothing_and_says_what_to_do(unplugged, capsys)
     with pytest.raises(gm.InputError) as raised:
         gm.datasets.load("cora")
     sentence = str(raised.value)
-    assert "dataset='cora' could not be downloaded (OSError: no route to host)" in sentence
+    assert "dataset='cora' could not be loaded (OSError: no route to host)" in sentence
     assert "GRAPH_METAMERS_DATA" in sentence
     assert list((unplugged / "datasets").iterdir()) == []
     assert capsys.readouterr() == ("", "")
@@ -257,3 +257,15 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     if os.name == "posix":
         assert datasets.cache_folder() == tmp_path / "home" / ".cache" / "graph-metamers"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"density": 0.8}, "csbm cannot have density=0.8 at signal=5.0"),
+        ({"nodes": 12, "degree": 9.0}, "csbm cannot have degree=9.0 at homophily=0.8"),
+    ],
+)
+def test_csbm_says_what_cannot_be(options, sentence):
+    with pytest.raises(gm.InputError, match=sentence):
+        gm.datasets.csbm(**options)

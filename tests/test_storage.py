@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch_geometric.data import Data
+from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
+from torch_geometric.data.storage import GlobalStorage
 
 from graph_metamers.errors import InputError
 from graph_metamers.storage import (
@@ -189,6 +191,26 @@ def test_a_cut_file_is_said(tmp_path):
         path.write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(InputError, match="must be a metamer"):
             load_tensors(path, kind="a metamer")
+
+
+class Unknown:
+    pass
+
+
+@pytest.mark.parametrize("content", ["a graph", "something else"])
+def test_what_torch_may_load_elsewhere_stays_as_it_was(content, tmp_path):
+    """PyG lets torch load its graphs; its own datasets need that after we loaded one."""
+    graph = Data(x=x, edge_index=torch.tensor([[0], [1]]))
+    torch.save(graph if content == "a graph" else Malicious(tmp_path), tmp_path / "graph.pt")
+    before = torch.serialization.get_safe_globals()
+    assert Data in before
+    allow = (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage, Unknown)
+    if content == "a graph":
+        assert torch.equal(load_tensors(tmp_path / "graph.pt", kind="a", allow=allow).x, x)
+    else:
+        with pytest.raises(InputError):
+            load_tensors(tmp_path / "graph.pt", kind="a graph", allow=allow)
+    assert set(torch.serialization.get_safe_globals()) == set(before)
 
 
 def test_nested_values_come_back(tmp_path):

@@ -164,14 +164,8 @@ def audit(
             "See graph_metamers.layers(model, data)."
         )
     ways = _ways(vary, model, data, forward)
-    labels = [
-        preflight(model, data, layer, vary=way, tol=tol, forward=forward)
-        for layer in layers
-        for way in ways[:1]
-    ]
-    for way in ways[1:]:
-        way.check(data)
-    question = _question(model, data, labels, ways, search, seeds, tol, forward)
+    labels = [_checked(model, data, layer, ways, tol, forward) for layer in layers]
+    question = _question(model, data, layers, labels, ways, search, seeds, tol, forward)
     question |= {"dataset": dataset, "model": name or type(model).__name__}
 
     asked = {} if command is None else {"command": command}
@@ -305,9 +299,23 @@ def _ways(
     return [vary_features(data)]
 
 
+def _checked(
+    model: nn.Module,
+    data: Data,
+    layer: Layer,
+    ways: list[Vary],
+    tol: float,
+    forward: Forward | None,
+) -> str:
+    """The layer's label, after a look at whether it can be searched in every way."""
+    labels = [preflight(model, data, layer, vary=way, tol=tol, forward=forward) for way in ways]
+    return labels[0]
+
+
 def _question(
     model: nn.Module,
     data: Data,
+    layers: Sequence[Layer],
     labels: list[str],
     ways: list[Vary],
     search: Search,
@@ -315,17 +323,24 @@ def _question(
     tol: float,
     forward: Forward | None,
 ) -> dict[str, Any]:
+    settings = [setting(way) for way in ways]
+    for what, values in {"layers": labels, "vary": settings}.items():
+        repeated = [value for value in values if values.count(value) > 1]
+        if repeated:
+            raise InputError(f"{what} must differ from one another; got {repeated[0]} twice.")
     tensors = {k: v for k, v in data.to_dict().items() if isinstance(v, Tensor)}
+    parts = [part for layer in layers for part in ([layer] if callable(layer) else layer)]
+    functions = [part for part in parts if callable(part)]
     return {
         "layers": labels,
-        "vary": [setting(way) for way in ways],
+        "vary": settings,
         "search": setting(search),
         "seeds": seeds,
         "tol": tol,
         "nodes": data.num_nodes,
         "features": data.num_features,
         "edges": data.num_edges,
-        "model_digest": digest(model, forward),
+        "model_digest": digest(model, forward, functions),
         "data_digest": digest(tensors),
         "device": str(data.x.device).split(":")[0],  # pyright: ignore[reportOptionalMemberAccess]
     }

@@ -69,7 +69,7 @@ def csbm(
     Classes are of equal size. Two nodes of one class are linked with a higher probability than
     two of different ones. Words fall into as many topics as there are classes; a word of its own
     topic is `signal` times as likely in a node as any other. Deterministic for a seed, undirected
-    and free of self-loops.
+    and free of self-loops. Takes memory for all pairs of nodes, 29 bytes each.
 
     Args:
         nodes: Number of nodes.
@@ -104,6 +104,11 @@ def csbm(
     y = torch.arange(nodes) * classes // nodes
     own = y[:, None] == (torch.arange(features) * classes // features)
     likelihood = density * classes / (signal + classes - 1) * torch.where(own, signal, 1.0)
+    if float(likelihood.max()) > 1:
+        raise InputError(
+            f"csbm cannot have density={density} at signal={signal}: a word of the own topic would "
+            f"need probability {float(likelihood.max()):.2f}. Lower one of them."
+        )
     x = (torch.rand(nodes, features, generator=generator) < likelihood).float()
 
     pairs = torch.triu_indices(nodes, nodes, 1)
@@ -111,6 +116,11 @@ def csbm(
     expected = nodes * degree / 2
     p_within = homophily * expected / int(within.sum())
     p_between = (1 - homophily) * expected / int((~within).sum())
+    if max(p_within, p_between) > 1:
+        raise InputError(
+            f"csbm cannot have degree={degree} at homophily={homophily} with {nodes} nodes: there "
+            "are not so many pairs. Lower the degree, or take more nodes."
+        )
     drawn = torch.rand(pairs.shape[1], generator=generator)
     edges = pairs[:, drawn < torch.where(within, p_within, p_between)]
     edge_index = torch.cat([edges, edges.flip(0)], dim=1)
@@ -180,7 +190,7 @@ def _fetch(read: Callable[[Path], Data], home: Path, folder: str, key: str) -> N
             _quietly(read, beside)
         except Exception as error:
             raise InputError(
-                f"dataset='{key}' could not be downloaded ({type(error).__name__}: {error}). "
+                f"dataset='{key}' could not be loaded ({type(error).__name__}: {error}). "
                 "Connect to the internet, or put PyG's raw files into a folder and name it in "
                 "GRAPH_METAMERS_DATA; dataset='csbm' needs no download."
             ) from error

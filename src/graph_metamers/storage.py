@@ -113,8 +113,11 @@ def load_tensors(
     """
     if not path.is_file():
         raise InputError(f"'{path}' must be {kind}; there is no such file.")
+    # On exit safe_globals forgets all that it was given, also what PyG had allowed before.
+    known = torch.serialization.get_safe_globals()
+    new = [one for one in allow if one not in known]
     try:
-        with torch.serialization.safe_globals(list(allow)), warnings.catch_warnings():
+        with torch.serialization.safe_globals(new), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             value = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:

@@ -30,7 +30,9 @@ class BinaryFeatures(Vary):
 
     Args:
         slope: s > 0 of Eq. 8.
-        margin: λ ≥ 0 of Eq. 10, the weight of mean(P (1 − P)) in the loss.
+        margin: λ ≥ 0 of Eq. 10, the weight of mean(P (1 − P)) in the loss. As the equation
+            stands, lowering it drives P towards 0 and 1, where the paper's words say it prevents
+            that; 0 reproduces its numbers.
         density: "fixed" keeps exactly the reference's number of ones. "learned" lets the search
             move it: no gradient reaches ρ in Eqs. 8–9 (a count is an integer), so ρ gets the
             surrogate ∂L/∂ρ = n·d · mean of ∂L/∂X' over the entries nearest the threshold, the
@@ -79,7 +81,9 @@ class BinaryVariable(Variable):
         self._vary, self._data = vary, data
         self._soft = random_features(x, generator).requires_grad_()
         self._ones = int(x.count_nonzero())
-        self._hard, self._gradient = torch.empty_like(x), torch.empty_like(x)
+        self._hard, self._gradient = torch.zeros_like(x), torch.empty_like(x)
+        self._places = torch.empty(0, dtype=torch.long, device=x.device)  # of the ones in `_hard`
+        self._threshold = self._guess = -math.inf
         self.parameters = [self._soft]
         if vary.density == "learned":
             self._density_logit = torch.logit(x.double().mean()).to(x).requires_grad_()
@@ -91,10 +95,22 @@ class BinaryVariable(Variable):
             density = self._density_logit.sigmoid()
             entries = self._hard.numel()
             self._ones = min(max(round(float(density.detach()) * entries), 1), entries - 1)
+        self._place_ones()
         x = _StraightThrough.apply(
             self._soft, density, self._ones, self._vary.slope, self._hard, self._gradient
         )
         return with_features(self._data, x)  # pyright: ignore[reportArgumentType]
+
+    def _place_ones(self) -> None:
+        # The sigmoid is monotone: the largest entries of P are the largest of X_soft.
+        soft, hard = self._soft.detach().view(-1), self._hard.view(-1)
+        hard.index_fill_(0, self._places, 0)
+        self._places = largest(soft, self._ones, guess=self._guess)
+        hard.index_fill_(0, self._places, 1)
+        # From step to step the threshold drifts a little, and mostly steadily.
+        threshold = float(soft[self._places].min())
+        self._guess = threshold - 3 * abs(threshold - self._threshold)
+        self._threshold = threshold
 
     def penalty(self) -> Tensor | None:
         if self._vary.margin == 0:
@@ -118,8 +134,6 @@ class _StraightThrough(Function):
     ) -> Tensor:
         ctx.save_for_backward(soft)
         ctx.settings = (density is not None, ones, slope, gradient)
-        # The sigmoid is monotone: the largest entries of P are the largest of X_soft.
-        hard.zero_().view(-1)[largest(soft.view(-1), ones)] = 1
         return hard.view_as(hard)
 
     @staticmethod
@@ -143,17 +157,27 @@ def _blocks(x: Matrix, entries: int = 1 << 18) -> tuple[Tensor, ...]:
     return x.split(max(1, entries // x.shape[1]))
 
 
-def largest(values: Float[Tensor, " entries"], count: int) -> Int[Tensor, " count"]:
+def largest(
+    values: Float[Tensor, " entries"], count: int, *, guess: float = -math.inf
+) -> Int[Tensor, " count"]:
     """Indices of the `count` largest values; of equal ones, those that come first; NaN is least.
 
-    The same set as `torch.topk`, without sorting: a sample gives a threshold that surely lies
-    below the one wanted, and only what exceeds it is looked at closely.
+    The same set as `torch.topk`, without sorting: a threshold that lies a little below the one
+    wanted is guessed, and only what exceeds it is looked at closely.
+
+    Args:
+        values: Any values.
+        count: How many.
+        guess: A value believed to lie a little below the count-th largest; a bad one costs time
+            and changes nothing. Without one, a sample of the values gives it.
 
     >>> largest(torch.tensor([0.1, 0.9, 0.5, 0.5, 0.2]), 2)
     tensor([1, 2])
     """
     values = values.detach()
-    candidates = _above_sampled_threshold(values, count)
+    candidates = _above(values, guess, count)
+    if candidates is None:
+        candidates = _above(values, _sampled_guess(values, count), count)
     chosen = values if candidates is None else values[candidates]
     threshold = chosen.kthvalue(len(chosen) - count + 1).values
     places = (chosen >= threshold).nonzero().view(-1)
@@ -166,19 +190,23 @@ def largest(values: Float[Tensor, " entries"], count: int) -> Int[Tensor, " coun
     return places if candidates is None else candidates[places]
 
 
-def _above_sampled_threshold(values: Tensor, count: int, sample: int = 1 << 14) -> Tensor | None:
-    if len(values) < 4 * sample:
+def _above(values: Tensor, guess: float, count: int) -> Tensor | None:
+    if not math.isfinite(guess):
         return None
+    candidates = (values >= guess).nonzero().view(-1)
+    return candidates if len(candidates) >= count else None
+
+
+def _sampled_guess(values: Tensor, count: int, sample: int = 1 << 14) -> float:
+    if len(values) < 4 * sample:
+        return -math.inf
     # Multiples of a large prime, so that all rows and columns are met alike.
     places = torch.arange(sample, device=values.device) * 2_654_435_761 % len(values)
-    sampled = values[places]
-    expected = count / len(values) * len(sampled)
+    expected = count / len(values) * sample
     rank = math.ceil(expected + 5 * math.sqrt(expected) + 5)
-    if rank >= len(sampled) // 2:
-        return None
-    threshold = sampled.kthvalue(len(sampled) - rank + 1).values
-    candidates = (values >= threshold).nonzero().view(-1)
-    return candidates if len(candidates) >= count else None
+    if rank >= sample // 2:
+        return -math.inf
+    return float(values[places].kthvalue(sample - rank + 1).values)
 
 
 def _marginal(values: Tensor, ones: int) -> Tensor:
@@ -196,7 +224,8 @@ class ContinuousFeatures(Vary):
 
         X_soft = μ + τ ⊙ ε,   ε ~ N(0, 1),   X' = clip(X_soft, low, high);
 
-    with the default bounds X' = ReLU(X_soft), as in the paper.
+    with the default bounds X' = ReLU(X_soft), as in the paper. No gradient passes an entry at a
+    bound, so one that starts there stays.
 
     Args:
         low: Least value, None for no bound.
