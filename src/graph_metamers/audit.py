@@ -15,12 +15,11 @@ import torch_geometric
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from graph_metamers.errors import InputError
+from graph_metamers.errors import InputError, check_count
 from graph_metamers.metamer import Metamer, load, metamer, preflight, setting
 from graph_metamers.probe import Forward, Layer
 from graph_metamers.probe import layers as list_layers
 from graph_metamers.search import Adam, Search
-from graph_metamers.search.base import check_count
 from graph_metamers.storage import digest, read_json, write_json
 from graph_metamers.vary import Vary, vary_features
 

@@ -33,3 +33,15 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     """' Did you mean …?' where a known name is close, else nothing."""
     close = get_close_matches(name, list(names), n=1)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise unless a setting is a positive, finite number."""
+    if not (value > 0 and value < float("inf")):
+        raise InputError(f"{name} must be positive and finite; got {value}.")
+
+
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise unless a setting is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}.")

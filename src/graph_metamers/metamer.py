@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from graph_metamers.errors import InputError, describe, listing
+from graph_metamers.errors import InputError, check_count, check_positive, describe, listing
 from graph_metamers.measure import (
     activation_correlation,
     consistency,
@@ -26,7 +26,6 @@ from graph_metamers.probe import Forward, Layer, Probe, Target
 from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
 from graph_metamers.search import Adam, Problem, Search, Solution, Status
-from graph_metamers.search.base import check_count, check_positive
 from graph_metamers.storage import digest, load_tensors, make_folder, save_tensors
 from graph_metamers.vary import Vary, vary_features
 

@@ -1,46 +1,48 @@
 """A progress bar that appears only when something takes a while."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from graph_metamers.search.base import Watch
+# (steps done, steps at most, best value so far)
+Watch = Callable[[int, int, float], None]
 
 PATIENCE_SECONDS = 2.0
 REFRESH_SECONDS = 0.2
 
 
 @contextmanager
-def progress_bar(title: str, *, shown: bool = True) -> Generator[Watch]:
-    """A function `(steps done, steps at most, best error)` that draws a bar after two seconds."""
-    if not shown:
-        yield lambda done, total, error: None
-        return
-
+def progress_bar(title: str, *, value: str = "error", shown: bool = True) -> Generator[Watch]:
+    """A function to call after every step, which draws a bar on a terminal after two seconds."""
     # Imported here: rich is not needed by those who never see a bar.
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not (shown and (console.is_terminal or console.is_jupyter)):
+        yield lambda done, total, best: None
+        return
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} steps · error {task.fields[error]:.1e}"),
+        TextColumn("{task.completed}/{task.total} steps · {task.fields[value]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     )
-    task = bar.add_task(title, total=None, error=float("nan"))
+    task = bar.add_task(title, total=None, value=value)
     began = drawn = time.monotonic()
 
-    def watch(done: int, total: int, error: float) -> None:
+    def watch(done: int, total: int, best: float) -> None:
         nonlocal drawn
         now = time.monotonic()
         if now - began < PATIENCE_SECONDS or now - drawn < REFRESH_SECONDS:
             return
         drawn = now
+        bar.update(task, completed=done, total=total, value=f"{value} {best:.1e}")
         if not bar.live.is_started:
             bar.start()
-        bar.update(task, completed=done, total=total, error=error)
 
     try:
         yield watch

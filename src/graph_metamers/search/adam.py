@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from graph_metamers.errors import InputError
+from graph_metamers.errors import InputError, check_count, check_positive
 from graph_metamers.search.base import (
     Best,
     Problem,
@@ -17,8 +17,6 @@ from graph_metamers.search.base import (
     Solution,
     Status,
     Watch,
-    check_count,
-    check_positive,
 )
 from graph_metamers.storage import load_tensors, save_tensors
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graph_metamers.errors import InputError
+from graph_metamers.progress import Watch
 from graph_metamers.vary.base import Vary
 
 
@@ -105,10 +105,6 @@ class Solution:
     seconds: float
 
 
-# (steps done, steps at most, best activation error so far)
-Watch = Callable[[int, int, float], None]
-
-
 class Search(ABC):
     """How a metamer is looked for; a frozen dataclass of settings."""
 
@@ -171,15 +167,3 @@ class Best:
         """Take up what `state` saved."""
         self.error, self.step = state["error"], state["step"]
         self._changed = dict(state["changed"])
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raise unless a setting is a positive, finite number."""
-    if not (value > 0 and value < float("inf")):
-        raise InputError(f"{name} must be positive and finite; got {value}.")
-
-
-def check_count(name: str, value: int, least: int = 1) -> None:
-    """Raise unless a setting is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}.")

@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from graph_metamers.errors import InputError, listing
-from graph_metamers.search.base import check_count
+from graph_metamers.errors import InputError, check_count, listing
 
 Activation = Literal["relu", "elu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graph_metamers.datasets import cache_folder
-from graph_metamers.errors import InputError, listing, suggestion
+from graph_metamers.errors import InputError, check_count, check_positive, listing, suggestion
 from graph_metamers.probe import check_data
 from graph_metamers.progress import progress_bar
-from graph_metamers.search.base import check_count, check_positive
 from graph_metamers.storage import digest, load_tensors, save_tensors
 from graph_metamers.zoo.models import GCN
 
@@ -170,7 +169,7 @@ def _fit(
     )
     history: list[float] = []
     best, best_epoch, weights = -1.0, 0, copy.deepcopy(model.state_dict())
-    with progress_bar("Training", shown=progress) as watch, torch.enable_grad():
+    with progress_bar("Training", value="loss", shown=progress) as watch, torch.enable_grad():
         for epoch in range(training.epochs):
             model.train()
             output = model(data.x, data.edge_index)
