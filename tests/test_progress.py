@@ -27,7 +27,12 @@ def test_the_bar_goes_when_something_is_raised(monkeypatch, capsys):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.0)
-    with pytest.raises(KeyboardInterrupt), progress.progress_bar("Searching") as watch:
-        watch(3, 10, 0.25)
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with progress.progress_bar("Searching") as watch:
+            watch(3, 10, 0.25)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert "\x1b[?25h" in capsys.readouterr().err  # the cursor is shown again
