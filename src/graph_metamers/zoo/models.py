@@ -1,34 +1,64 @@
 """The paper's architectures on PyG's own convolutions, with layers named as it counts them."""
 
-from typing import Literal, cast
+import itertools
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import GCNConv
+from torch_geometric.nn import ChebConv, GATConv, GCNConv, GINConv, SAGEConv
 
 from graph_metamers.errors import InputError, check_count, listing
 
-Activation = Literal["relu", "elu"]
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}
+Activation = Literal["relu", "elu", "leaky_relu", "gelu", "silu", "tanh"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+Norm = Literal["batch", "layer"]
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
 class GraphLayer(nn.Module):
-    """h^(k) = σ(conv(dropout(h^(k−1)), edges)), Eqs. 1–2; without σ in the last layer."""
+    """h^(k) = σ(norm(conv(dropout(h^(k−1)), edges)) + skip(dropout(h^(k−1)))), Eqs. 1–2.
 
-    def __init__(self, conv: nn.Module, activation: nn.Module | None, dropout: float) -> None:
+    The last layer of a network has neither norm nor σ: it returns class scores.
+    """
+
+    def __init__(
+        self,
+        conv: nn.Module,
+        *,
+        norm: nn.Module | None,
+        skip: nn.Module | None,
+        activation: nn.Module | None,
+        dropout: float,
+    ) -> None:
         super().__init__()
         self.conv = conv
+        self.norm = norm
+        self.skip = skip
         self.activation = activation
         self.dropout = dropout
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        x = F.dropout(x, self.dropout, self.training)
-        x = self.conv(x, edge_index, edge_weight)
-        return x if self.activation is None else self.activation(x)
+    def forward(self, h: Tensor, *graph: Tensor | None) -> Tensor:
+        h = drop(h, self.dropout, self.training)
+        z = self.conv(h, *graph)
+        if self.norm is not None:
+            z = self.norm(z)
+        if self.skip is not None:
+            z = z + self.skip(h)
+        return z if self.activation is None else self.activation(z)
 
 
-class GCN(nn.Module):
-    """Graph convolutional network (Kipf and Welling, 2017), as the paper trains it.
+class NodeClassifier(nn.Module):
+    """What all architectures share: numbered layers and one family of options.
 
     `layer1`, `layer2`, … return the paper's h^(1), h^(2), …, after the nonlinearity; the last
     returns the class scores and has none.
@@ -37,14 +67,19 @@ class GCN(nn.Module):
         in_features: Features of a node.
         classes: Number of classes.
         hidden: Units of each layer but the last.
-        depth: Number of layers.
-        dropout: Share of the inputs of each layer that training drops.
-        activation: "relu" or "elu".
+        depth: Number of layers K.
+        activation: One of `ACTIVATIONS`.
+        residual: Whether each layer adds its input before the nonlinearity, through a linear map
+            where the widths differ.
+        dropout: Share of the inputs of each layer that training drops, in [0, 1).
+        norm: "batch" or "layer" between convolution and nonlinearity, None for none.
 
-    Shapes:
-        x [nodes, in_features], edge_index [2, edges], edge_weight [edges] or None →
-        class scores [nodes, classes].
+    Raises:
+        InputError: An option is unknown or out of range.
     """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
 
     def __init__(
         self,
@@ -53,37 +88,161 @@ class GCN(nn.Module):
         *,
         hidden: int = 16,
         depth: int = 2,
-        dropout: float = 0.5,
         activation: Activation = "relu",
+        residual: bool = False,
+        dropout: float = 0.5,
+        norm: Norm | None = None,
     ) -> None:
         super().__init__()
         check_count("hidden", hidden)
         check_count("depth", depth)
-        if not 0 <= dropout < 1:
-            raise InputError(f"dropout must be a share in [0, 1); got {dropout}.")
-        if activation not in ACTIVATIONS:
-            raise InputError(
-                f"activation='{activation}' is none of the zoo's. "
-                f"Choose among {listing(ACTIVATIONS)}."
-            )
+        check_options(activation, dropout, norm)
         widths = [in_features, *[hidden] * (depth - 1), classes]
-        for k in range(depth):
+        for k, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
             last = k == depth - 1
-            self.add_module(
-                f"layer{k + 1}",
-                GraphLayer(
-                    GCNConv(widths[k], widths[k + 1]),
-                    None if last else ACTIVATIONS[activation](),
-                    dropout,
-                ),
+            layer = GraphLayer(
+                self.convolution(fan_in, fan_out, last),
+                norm=None if last or norm is None else NORMS[norm](fan_out),
+                skip=_skip(fan_in, fan_out) if residual else None,
+                activation=None if last else ACTIVATIONS[activation](),
+                dropout=dropout,
             )
+            self.add_module(f"layer{k + 1}", layer)
+
+    @abstractmethod
+    def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
+        """The architecture's convolution from `fan_in` to `fan_out` units."""
 
     @property
     def layer_names(self) -> list[str]:
         """Names of the layers, first to last, as `layer=` takes them."""
         return [name for name, _ in self.named_children()]
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Class scores [nodes, classes] of x [nodes, in_features], edge_index [2, edges]."""
         for layer in self.children():
-            x = cast(GraphLayer, layer)(x, edge_index, edge_weight)
+            x = layer(x, edge_index)
         return x
+
+
+class WeightedNodeClassifier(NodeClassifier):
+    """A node classifier whose convolution takes edge weights."""
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        """The same, with edge_weight [edges] or None."""
+        for layer in self.children():
+            x = layer(x, edge_index, edge_weight)
+        return x
+
+
+class GCN(WeightedNodeClassifier):
+    """Graph convolutional network (Kipf and Welling, ICLR 2017)."""
+
+    name = "gcn"
+    summary = "graph convolution, symmetric normalisation (Kipf and Welling 2017)"
+
+    def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
+        return GCNConv(fan_in, fan_out)
+
+
+class ChebNet(WeightedNodeClassifier):
+    """Chebyshev spectral network (Defferrard et al., NeurIPS 2016).
+
+    Args:
+        K: Number of Chebyshev polynomials T_0 … T_{K−1}.
+    """
+
+    name = "chebnet"
+    summary = "Chebyshev polynomials of the Laplacian, K=3 (Defferrard et al. 2016)"
+
+    def __init__(self, in_features: int, classes: int, *, K: int = 3, **options: Any) -> None:
+        check_count("K", K)
+        self._K = K
+        super().__init__(in_features, classes, **options)
+
+    def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
+        return ChebConv(fan_in, fan_out, self._K)
+
+
+class GraphSAGE(NodeClassifier):
+    """GraphSAGE with mean aggregation (Hamilton et al., NeurIPS 2017)."""
+
+    name = "graphsage"
+    summary = "own features beside the neighbours' mean (Hamilton et al. 2017)"
+
+    def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
+        return SAGEConv(fan_in, fan_out)
+
+
+class GIN(NodeClassifier):
+    """Graph isomorphism network (Xu et al., ICLR 2019): a two-layer MLP on sums, ε learned."""
+
+    name = "gin"
+    summary = "sums of neighbours through a two-layer MLP, ε learned (Xu et al. 2019)"
+
+    def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
+        width = max(fan_out, 16) if last else fan_out
+        mlp = nn.Sequential(nn.Linear(fan_in, width), nn.ReLU(), nn.Linear(width, fan_out))
+        return GINConv(mlp, train_eps=True)
+
+
+class GAT(NodeClassifier):
+    """Graph attention network (Veličković et al., ICLR 2018).
+
+    Args:
+        heads: Attention heads of each layer but the last, side by side: `hidden` is the width of
+            all of them together, so each has hidden / heads units. The last layer has one head.
+    """
+
+    name = "gat"
+    summary = "attention over neighbours, 8 heads (Veličković et al. 2018)"
+
+    def __init__(
+        self, in_features: int, classes: int, *, hidden: int = 64, heads: int = 8, **options: Any
+    ) -> None:
+        check_count("hidden", hidden)
+        check_count("heads", heads)
+        if hidden % heads:
+            raise InputError(f"hidden must be a multiple of heads={heads}; got {hidden}.")
+        self._heads = heads
+        super().__init__(in_features, classes, hidden=hidden, **options)
+
+    def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
+        if last:
+            return GATConv(fan_in, fan_out, heads=1)
+        return GATConv(fan_in, fan_out // self._heads, heads=self._heads)
+
+
+def check_options(activation: str, dropout: float, norm: str | None) -> None:
+    """Raise where an option that all architectures share is unknown or out of range."""
+    if activation not in ACTIVATIONS:
+        raise InputError(
+            f"activation='{activation}' is none of the zoo's. Choose among {listing(ACTIVATIONS)}."
+        )
+    if not 0 <= dropout < 1:
+        raise InputError(f"dropout must be a share in [0, 1); got {dropout}.")
+    if norm is not None and norm not in NORMS:
+        raise InputError(f"norm must be None or one of {listing(NORMS)}; got '{norm}'.")
+
+
+def drop(h: Tensor, share: float, training: bool) -> Tensor:
+    """Dropout that draws a number only for what is not zero already.
+
+    Bag-of-words features are nearly all zeros, and drawing one number for each of them is most of
+    a training epoch. In distribution the same as `F.dropout`.
+    """
+    if not training or share == 0:
+        return h
+    if h.requires_grad:
+        return F.dropout(h, share)
+    flat = h.reshape(-1)
+    places = flat.nonzero().view(-1)
+    if 4 * len(places) > len(flat):
+        return F.dropout(h, share)
+    kept = torch.zeros_like(flat)
+    kept[places] = F.dropout(flat[places], share)
+    return kept.view_as(h)
+
+
+def _skip(fan_in: int, fan_out: int) -> nn.Module:
+    return nn.Identity() if fan_in == fan_out else nn.Linear(fan_in, fan_out, bias=False)

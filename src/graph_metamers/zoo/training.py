@@ -10,15 +10,22 @@ import torch.nn.functional as F
 import torch_geometric
 from torch import Tensor, nn
 from torch_geometric.data import Data
+from torch_geometric.utils import subgraph
 
 from graph_metamers.datasets import cache_folder
 from graph_metamers.errors import InputError, check_count, check_positive, listing, suggestion
 from graph_metamers.probe import check_data
 from graph_metamers.progress import progress_bar
-from graph_metamers.storage import digest, load_tensors, save_tensors
-from graph_metamers.zoo.models import GCN
+from graph_metamers.digests import digest
+from graph_metamers.storage import load_tensors, save_tensors
+from graph_metamers.zoo.adversarial import AdversarialTraining
+from graph_metamers.zoo.graphormer import Graphormer
+from graph_metamers.zoo.models import GAT, GCN, GIN, ChebNet, GraphSAGE, NodeClassifier
 
-MODELS: dict[str, type[GCN]] = {"gcn": GCN}
+Model = NodeClassifier | Graphormer
+MODELS: dict[str, type[Model]] = {
+    model.name: model for model in (GCN, ChebNet, GraphSAGE, GIN, GAT, Graphormer)
+}
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,18 @@ class Training:
         weight_decay: L2 penalty.
         epochs: Epochs at most.
         patience: End when the validation accuracy has not risen for this many epochs.
+        validate_every: Epochs from one look at the validation accuracy to the next.
+        adversarial: Train on perturbed features; None trains on clean ones.
+        inductive: Whether training sees the graph without its test nodes and their edges.
     """
 
     lr: float = 1e-3
     weight_decay: float = 5e-4
     epochs: int = 2000
     patience: int = 200
+    validate_every: int = 1
+    adversarial: AdversarialTraining | None = None
+    inductive: bool = False
 
     def __post_init__(self) -> None:
         check_positive("lr", self.lr)
@@ -45,6 +58,7 @@ class Training:
             )
         check_count("epochs", self.epochs)
         check_count("patience", self.patience)
+        check_count("validate_every", self.validate_every)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +68,7 @@ class Trained:
     Attributes:
         model: In evaluation mode, at the epoch of the best validation accuracy.
         accuracy: Share of correct nodes in "train", "val" and "test".
-        history: Validation accuracy of every epoch.
+        history: Validation accuracy, every `validate_every` epochs.
         provenance: Data digest, versions and settings.
         cached: Whether it was taken from the cache.
     """
@@ -115,7 +129,9 @@ def train(
         saved = _load(path, model)
         if saved is None:
             saved = _fit(model, data, labels, masks, training, progress)
-            save_tensors(path, {**saved, "weights": model.state_dict(), "provenance": provenance})
+            weights = model.state_dict()
+            whole = {**saved, "weights": weights, "digest": digest(weights)}
+            save_tensors(path, {**whole, "provenance": provenance})
             return Trained(model, **saved, provenance=provenance, cached=False)
     return Trained(model, **saved, provenance=provenance, cached=True)
 
@@ -143,7 +159,7 @@ def _supervision(data: Data) -> tuple[Tensor, dict[str, Tensor]]:
     return labels, masks
 
 
-def _build(name: str, features: int, classes: int, options: dict[str, Any]) -> GCN:
+def _build(name: str, features: int, classes: int, options: dict[str, Any]) -> Model:
     key = name.lower()
     if key not in MODELS:
         raise InputError(
@@ -167,20 +183,26 @@ def _fit(
     optimizer = torch.optim.Adam(
         model.parameters(), lr=training.lr, weight_decay=training.weight_decay
     )
+    x, edge_index, y, mask = _seen(data, labels, masks, training.inductive)
     history: list[float] = []
     best, best_epoch, weights = -1.0, 0, copy.deepcopy(model.state_dict())
     with progress_bar("Training", value="loss", shown=progress) as watch, torch.enable_grad():
         for epoch in range(training.epochs):
+            seen = x
+            if training.adversarial is not None:
+                model.eval()
+                seen = training.adversarial.perturbed(model, x, edge_index, y, mask)
             model.train()
-            output = model(data.x, data.edge_index)
-            loss = F.cross_entropy(output[masks["train"]], labels[masks["train"]])
+            loss = F.cross_entropy(model(seen, edge_index)[mask], y[mask])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            watch(epoch, training.epochs, float(loss.detach()))
+            if epoch % training.validate_every:
+                continue
 
             accuracy = _accuracies(model, data, labels, masks)["val"]
             history.append(accuracy)
-            watch(epoch, training.epochs, float(loss.detach()))
             if accuracy > best:
                 best, best_epoch, weights = accuracy, epoch, copy.deepcopy(model.state_dict())
             elif epoch - best_epoch >= training.patience:
@@ -189,6 +211,19 @@ def _fit(
     model.requires_grad_(True).eval()
     model.zero_grad()
     return {"accuracy": _accuracies(model, data, labels, masks), "history": history}
+
+
+def _seen(
+    data: Data, labels: Tensor, masks: dict[str, Tensor], inductive: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features, edges, labels and training mask as training sees them."""
+    x: Tensor = data.x  # pyright: ignore[reportAssignmentType]
+    edge_index: Tensor = data.edge_index  # pyright: ignore[reportAssignmentType]
+    if not inductive:
+        return x, edge_index, labels, masks["train"]
+    kept = ~masks["test"]
+    edges, _ = subgraph(kept, edge_index, relabel_nodes=True)
+    return x[kept], edges, labels[kept], masks["train"][kept]
 
 
 @torch.no_grad()
@@ -207,6 +242,8 @@ def _load(path: Path, model: nn.Module) -> dict[str, Any] | None:
     start = copy.deepcopy(model.state_dict())
     try:
         saved = load_tensors(path, kind="a trained model")
+        if saved["digest"] != digest(saved["weights"]):
+            return None
         model.load_state_dict(saved["weights"])
         model.eval()
         return {"accuracy": saved["accuracy"], "history": saved["history"]}

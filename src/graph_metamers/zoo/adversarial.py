@@ -1,0 +1,87 @@
+"""Adversarial training: each epoch on features that were perturbed to raise the loss."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from graph_metamers.errors import InputError, check_count, check_positive
+
+Matrix = Float[Tensor, "nodes features"]
+
+
+@dataclass(frozen=True)
+class AdversarialTraining:
+    """Projected gradient descent on node features inside the training loop (Madry et al., 2018).
+
+    Each epoch looks for the perturbation δ that raises the training loss most,
+
+        max L(X + δ)   with every node's ‖δ_v‖ ≤ ε,
+
+    in `steps` steps of `step_size` along the gradient (normalised per node for "l2", its sign for
+    "linf"), and takes its training step there. X + δ stays between the least and greatest value
+    of X. Binary features are perturbed in the relaxed space: X + δ lies in [0, 1] and is not
+    rounded, so ε = 1 in "l2" is the length of one flipped word, spread over as many words as
+    raises the loss most. Only nodes that the labelled nodes' outputs depend on are perturbed.
+
+    Args:
+        epsilon: Radius ε of each node's ball, in units of the features.
+        steps: Steps of the attack.
+        step_size: Length of a step; by default 2.5 ε / steps, which can cross the ball.
+        norm: "l2" or "linf".
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+
+    epsilon: float = 1.0
+    steps: int = 5
+    step_size: float | None = None
+    norm: Literal["l2", "linf"] = "l2"
+
+    def __post_init__(self) -> None:
+        check_positive("epsilon", self.epsilon)
+        check_count("steps", self.steps)
+        if self.step_size is not None:
+            check_positive("step_size", self.step_size)
+        if self.norm not in ("l2", "linf"):
+            raise InputError(f"norm must be 'l2' or 'linf'; got {self.norm!r}.")
+
+    def perturbed(
+        self, model: nn.Module, x: Matrix, edge_index: Tensor, labels: Tensor, mask: Tensor
+    ) -> Matrix:
+        """Features within the ball that raise the loss on the nodes in `mask`.
+
+        The model attacks as it is, in training or evaluation mode; its weights get no gradient.
+
+        Args:
+            model: The model to attack, called with (x, edge_index).
+            x: Clean features.
+            edge_index: Edges [2, edges].
+            labels: Class of each node [nodes].
+            mask: Nodes whose loss is raised [nodes], boolean.
+        """
+        low, high = float(x.min()), float(x.max())
+        length = self.step_size or 2.5 * self.epsilon / self.steps
+        attacked = x
+        for _ in range(self.steps):
+            attacked = attacked.detach().requires_grad_()
+            loss = F.cross_entropy(model(attacked, edge_index)[mask], labels[mask])
+            (gradient,) = torch.autograd.grad(loss, attacked)
+            with torch.no_grad():
+                delta = attacked - x + length * self._direction(gradient)
+                attacked = (x + self._projected(delta)).clamp_(low, high)
+        return attacked.detach()
+
+    def _direction(self, gradient: Matrix) -> Matrix:
+        if self.norm == "linf":
+            return gradient.sign()
+        return gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-30)
+
+    def _projected(self, delta: Matrix) -> Matrix:
+        if self.norm == "linf":
+            return delta.clamp_(-self.epsilon, self.epsilon)
+        return delta.mul_((self.epsilon / delta.norm(dim=1, keepdim=True)).clamp_(max=1))

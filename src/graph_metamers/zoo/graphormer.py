@@ -1,0 +1,228 @@
+"""A node-level Graphormer that reaches twenty thousand nodes on a CPU."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int8
+from torch import Tensor, nn
+from torch.autograd.function import Function, once_differentiable
+from torch_geometric.utils import degree
+
+from graph_metamers.errors import InputError, check_count
+from graph_metamers.zoo.distances import path_lengths
+from graph_metamers.zoo.models import ACTIVATIONS, Activation, check_options, drop
+
+CHUNK_ENTRIES = 1 << 21  # attention weights in memory at a time, for all heads together
+MAX_DEGREE = 64
+
+
+class Graphormer(nn.Module):
+    """A node-level variant of Graphormer (Ying et al., NeurIPS 2021).
+
+    A linear map of the features plus embeddings of in- and out-degree (their centrality
+    encoding), then blocks of pre-norm multi-head attention over *all* nodes, with a learned bias
+    for each head and shortest-path distance, and a feed-forward network:
+
+        h ← h + softmax(Q Kᵀ / √u + b[distance]) V W,   h ← h + FFN(h)
+
+    `layer1`, `layer2`, … return h^(1), h^(2), …; `head` maps the last to class scores.
+
+    Unlike the original it classifies nodes, not graphs: it has no virtual node and no edge
+    encoding along paths; distances from `cap` on share one bias, unreachable pairs another;
+    in training each layer attends to a random sample of `keys` nodes, in evaluation to all.
+
+    A forward takes O(nodes² · hidden) time and O(nodes²) bytes for the distances (389 MB on
+    PubMed), which are computed once and cached; attention weights exist for a chunk of nodes only
+    and are computed again backward. See docs/models.md for measured seconds and memory.
+
+    Args:
+        in_features: Features of a node.
+        classes: Number of classes.
+        hidden: Units of each block.
+        depth: Number of blocks K.
+        heads: Attention heads; `hidden` is the width of all of them together.
+        activation: The feed-forward network's nonlinearity, one of `ACTIVATIONS`.
+        dropout: Share of inputs and of each branch's output that training drops, in [0, 1).
+        cap: Distance from which on all are alike.
+        keys: Nodes that each layer attends to in training.
+
+    Raises:
+        InputError: An option is unknown or out of range.
+    """
+
+    name: ClassVar[str] = "graphormer"
+    summary: ClassVar[str] = "attention over all nodes, our node-level variant (Ying et al. 2021)"
+
+    def __init__(
+        self,
+        in_features: int,
+        classes: int,
+        *,
+        hidden: int = 16,
+        depth: int = 2,
+        heads: int = 2,
+        activation: Activation = "relu",
+        dropout: float = 0.5,
+        cap: int = 8,
+        keys: int = 2048,
+    ) -> None:
+        super().__init__()
+        for name, value in {"hidden": hidden, "depth": depth, "heads": heads, "keys": keys}.items():
+            check_count(name, value)
+        check_options(activation, dropout, None)
+        if hidden % heads:
+            raise InputError(f"hidden must be a multiple of heads={heads}; got {hidden}.")
+        if not 1 <= cap <= 120:
+            raise InputError(f"cap must be between 1 and 120; got {cap}.")
+        self._cap, self._dropout = cap, dropout
+        self.embed = nn.Linear(in_features, hidden)
+        self.in_degree = nn.Embedding(MAX_DEGREE + 1, hidden)
+        self.out_degree = nn.Embedding(MAX_DEGREE + 1, hidden)
+        for embedding in (self.in_degree, self.out_degree):
+            nn.init.normal_(embedding.weight, std=0.02)
+        self._depth = depth
+        for k in range(depth):
+            self.add_module(
+                f"layer{k + 1}",
+                Block(hidden, heads, cap + 2, ACTIVATIONS[activation](), dropout, keys),
+            )
+        self.head = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, classes))
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Names of the layers, first to last, as `layer=` takes them."""
+        return [f"layer{k + 1}" for k in range(self._depth)]
+
+    def forward(
+        self, x: Float[Tensor, "nodes features"], edge_index: Tensor
+    ) -> Float[Tensor, "nodes classes"]:
+        """Class scores of x, edge_index [2, edges]."""
+        source, target = edge_index
+        distance = path_lengths(edge_index, len(x), self._cap).to(x.device)
+        h = self.embed(drop(x, self._dropout, self.training))
+        h = h + self.in_degree(_clipped_degree(target, len(x)))
+        h = h + self.out_degree(_clipped_degree(source, len(x)))
+        for name in self.layer_names:
+            h = self.get_submodule(name)(h, distance)
+        return self.head(h)
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward network, each behind a norm and added to its input."""
+
+    def __init__(
+        self,
+        hidden: int,
+        heads: int,
+        buckets: int,
+        activation: nn.Module,
+        dropout: float,
+        keys: int,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(hidden)
+        self.attention = Attention(hidden, heads, buckets, keys)
+        self.norm2 = nn.LayerNorm(hidden)
+        self.ffn = nn.Sequential(
+            nn.Linear(hidden, 2 * hidden), activation, nn.Linear(2 * hidden, hidden)
+        )
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, h: Tensor, distance: Tensor) -> Tensor:
+        h = h + self.drop(self.attention(self.norm1(h), distance))
+        return h + self.drop(self.ffn(self.norm2(h)))
+
+
+class Attention(nn.Module):
+    """Multi-head attention over all nodes, biased by shortest-path distance."""
+
+    def __init__(self, hidden: int, heads: int, buckets: int, keys: int) -> None:
+        super().__init__()
+        self._heads, self._keys = heads, keys
+        self.qkv = nn.Linear(hidden, 3 * hidden)
+        self.out = nn.Linear(hidden, hidden)
+        self.bias = nn.Parameter(torch.zeros(heads, buckets))
+
+    def forward(self, h: Tensor, distance: Tensor) -> Tensor:
+        # [nodes, 3 hidden] → three of [heads, nodes, units]
+        q, k, v = self.qkv(h).view(len(h), 3, self._heads, -1).permute(1, 2, 0, 3)
+        if self.training and len(h) > self._keys:
+            sample = torch.randperm(len(h), device=h.device)[: self._keys]
+            k, v, distance = k[:, sample], v[:, sample], distance[:, sample]
+        mixed = biased_attention(q, k, v, self.bias, distance)
+        return self.out(mixed.transpose(0, 1).reshape(len(h), -1))
+
+
+def biased_attention(
+    q: Float[Tensor, "heads queries units"],
+    k: Float[Tensor, "heads keys units"],
+    v: Float[Tensor, "heads keys units"],
+    bias: Float[Tensor, "heads buckets"],
+    distance: Int8[Tensor, "queries keys"],
+    *,
+    entries: int = CHUNK_ENTRIES,
+) -> Float[Tensor, "heads queries units"]:
+    """softmax(Q Kᵀ / √units + bias[distance]) V, a chunk of queries at a time.
+
+    Args:
+        q: Queries.
+        k: Keys.
+        v: Values.
+        bias: What each head adds to the logit for each distance.
+        distance: Which bias each pair has.
+        entries: Attention weights in memory at a time.
+    """
+    chunk = max(1, entries // (len(q) * k.shape[1]))
+    return _BiasedAttention.apply(q * q.shape[-1] ** -0.5, k, v, bias, distance, chunk)  # pyright: ignore[reportReturnType]
+
+
+class _BiasedAttention(Function):
+    """Keeps nothing of size queries × keys: backward computes each chunk's weights again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, distance: Tensor, chunk: int
+    ) -> Tensor:
+        out = torch.empty_like(q)
+        for rows in _chunks(q.shape[1], chunk):
+            out[:, rows] = _weights(q[:, rows], k, bias, distance[rows]) @ v
+        ctx.save_for_backward(q, k, v, bias, distance, out)
+        ctx.chunk = chunk
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        q, k, v, bias, distance, out = ctx.saved_tensors
+        grad_q, grad_k, grad_v, grad_bias = (torch.zeros_like(t) for t in (q, k, v, bias))
+        for rows in _chunks(q.shape[1], ctx.chunk):
+            p, g = _weights(q[:, rows], k, bias, distance[rows]), grads[0][:, rows]
+            grad_v += p.transpose(1, 2) @ g
+            # ∂L/∂logits = P ⊙ (g Vᵀ − Σ g ⊙ out)
+            d = g @ v.transpose(1, 2)
+            d -= (g * out[:, rows]).sum(-1, keepdim=True)
+            d *= p
+            grad_q[:, rows] = d @ k
+            grad_k += d.transpose(1, 2) @ q[:, rows]
+            if ctx.needs_input_grad[3]:
+                places = distance[rows].reshape(-1).long()
+                for head, of_head in zip(grad_bias, d, strict=True):
+                    head.index_add_(0, places, of_head.reshape(-1))
+        return grad_q, grad_k, grad_v, grad_bias, None, None
+
+
+def _weights(q: Tensor, k: Tensor, bias: Tensor, distance: Tensor) -> Tensor:
+    logits = q @ k.transpose(1, 2)
+    places = distance.reshape(-1).int()
+    for of_head, table in zip(logits, bias, strict=True):
+        of_head.view(-1).add_(table.index_select(0, places))
+    return logits.softmax(dim=-1)
+
+
+def _chunks(length: int, size: int) -> Iterator[slice]:
+    return (slice(first, min(first + size, length)) for first in range(0, length, size))
+
+
+def _clipped_degree(nodes: Tensor, count: int) -> Tensor:
+    return degree(nodes, count, torch.long).clamp(max=MAX_DEGREE)
