@@ -42,7 +42,7 @@ class VaryName(StrEnum):
 
 DatasetOption = Annotated[
     str | None,
-    typer.Option("--dataset", help=f"One of: {', '.join(datasets.NAMES)}. [default: csbm]"),
+    typer.Option("--dataset", help=f"One of: {', '.join(datasets.NAMES)}. (default: csbm)"),
 ]
 DataOption = Annotated[
     Path | None,
@@ -67,11 +67,12 @@ def audit_command(
     weights: WeightsOption = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", help="A layer, repeatable; see `layers`. [default: all]"),
+        typer.Option("--layer", help="A layer, repeatable; see `layers` (default: all)."),
     ] = None,
     vary: Annotated[VaryName, typer.Option("--vary", help="What may vary.")] = VaryName.FEATURES,
     seeds: Annotated[int, typer.Option("--seeds", help="How many random starts.")] = 5,
     steps: Annotated[int, typer.Option("--steps", help="Steps of each search.")] = 1000,
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate of the search.")] = 5e-4,
     tol: Annotated[
         float, typer.Option("--tol", help="Activation error at which a graph counts as matched.")
     ] = 1e-2,
@@ -89,14 +90,15 @@ def audit_command(
             graph,
             layers=chosen,
             vary={VaryName.FEATURES: vary_features}[vary](graph),
-            search=Adam(steps=steps),
+            search=Adam(lr=lr, steps=steps),
             seeds=seeds,
             tol=tol,
             out=out,
+            command=command_line(),
             **names,
         )
     except KeyboardInterrupt:  # caught here: typer would end without a word
-        typer.echo("Stopped. The same command goes on from here.", err=True)
+        typer.echo("Stopped. The same command goes on from what was saved.", err=True)
         raise typer.Exit(130) from None
     console = Console()
     console.print(_table(result))
@@ -106,6 +108,8 @@ def audit_command(
         "predicted class. CS: consistency.",
         style="dim",
     )
+    for name, reason in result.question["skipped"].items():
+        console.print(f"{name} was left out: {reason}", style="yellow", markup=False)
     for status, layers_at_fault in _unmatched(result).items():
         console.print(f"{', '.join(layers_at_fault)}: {status}. {status.remedy}", style="yellow")
     console.print(f"Report: {out / 'report.html'}")
@@ -151,7 +155,6 @@ def _problem(
     graph = graph.to(str(where))
     names: dict[str, Any] = {
         "dataset": data.name if data is not None else (dataset or "csbm").lower(),
-        "name": model if ":" not in model else model.rpartition(":")[2],
     }
     if ":" in model or model.endswith(".py"):
         return graph, load_model(model, weights, graph).to(where), names
@@ -160,7 +163,7 @@ def _problem(
             f"--weights goes with your own model, --model FILE.py:FACTORY; got --model {model}."
         )
     trained = zoo.train(model, graph)
-    return graph, trained.model, names | {"accuracy": trained.accuracy}
+    return graph, trained.model, names | {"name": model, "accuracy": trained.accuracy}
 
 
 def _device(name: str) -> torch.device:

@@ -169,7 +169,13 @@ def _through_pyg(key: str) -> Data:
     home = cache_folder() / "datasets"
     if not (home / folder).is_dir():
         _fetch(read, home, folder, key)
-    return _quietly(read, home)
+    try:
+        return _quietly(read, home)
+    except Exception as error:
+        raise InputError(
+            f"dataset='{key}' in the cache is damaged ({type(error).__name__}: {error}). "
+            f"Remove the folder '{home / folder}'; it is then loaded again."
+        ) from error
 
 
 def _fetch(read: Callable[[Path], Data], home: Path, folder: str, key: str) -> None:
@@ -194,8 +200,11 @@ def _fetch(read: Callable[[Path], Data], home: Path, folder: str, key: str) -> N
                 "Connect to the internet, or put PyG's raw files into a folder and name it in "
                 "GRAPH_METAMERS_DATA; dataset='csbm' needs no download."
             ) from error
-        with contextlib.suppress(FileExistsError, OSError):  # another process was first
+        try:
             (beside / folder).rename(home / folder)
+        except OSError:
+            if not (home / folder).is_dir():  # else another process was first
+                raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graph_metamers.datasets import cache_folder
+from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count, check_positive, listing, suggestion
 from graph_metamers.probe import check_data
+from graph_metamers.probe.forward import bind_forward
 from graph_metamers.progress import progress_bar
-from graph_metamers.storage import digest, load_tensors, save_tensors
+from graph_metamers.storage import graph_tensors, load_tensors, save_tensors
 from graph_metamers.zoo.models import GCN
 
 MODELS: dict[str, type[GCN]] = {"gcn": GCN}
@@ -102,7 +104,7 @@ def train(
         "options": options,
         "training": asdict(training),
         "seed": seed,
-        "data": digest(data.x, data.edge_index, labels, masks),
+        "data": digest(graph_tensors(data)),
         "torch": str(torch.__version__),  # a class of its own, which no file may hold
         "torch_geometric": torch_geometric.__version__,
     }
@@ -110,12 +112,14 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = _build(name, data.num_features, int(labels.max()) + 1, options).to(device)
-        key = digest(provenance, device.type)
+        key = digest(provenance, model, device.type)  # the model: its code, defaults and start
         path = Path(cache or cache_folder() / "models") / f"{name.lower()}-{key}.pt"
         saved = _load(path, model)
         if saved is None:
             saved = _fit(model, data, labels, masks, training, progress)
-            save_tensors(path, {**saved, "weights": model.state_dict(), "provenance": provenance})
+            weights = model.state_dict()
+            whole = {**saved, "weights": weights, "digest": digest(weights)}
+            save_tensors(path, {**whole, "provenance": provenance})
             return Trained(model, **saved, provenance=provenance, cached=False)
     return Trained(model, **saved, provenance=provenance, cached=True)
 
@@ -167,12 +171,13 @@ def _fit(
     optimizer = torch.optim.Adam(
         model.parameters(), lr=training.lr, weight_decay=training.weight_decay
     )
+    forward = bind_forward(model, data)  # as it is read later, with edge weights if there are any
     history: list[float] = []
     best, best_epoch, weights = -1.0, 0, copy.deepcopy(model.state_dict())
     with progress_bar("Training", value="loss", shown=progress) as watch, torch.enable_grad():
         for epoch in range(training.epochs):
             model.train()
-            output = model(data.x, data.edge_index)
+            output = forward(model, data)
             loss = F.cross_entropy(output[masks["train"]], labels[masks["train"]])
             optimizer.zero_grad()
             loss.backward()
@@ -196,7 +201,7 @@ def _accuracies(
     model: nn.Module, data: Data, labels: Tensor, masks: dict[str, Tensor]
 ) -> dict[str, float]:
     model.eval()
-    correct = model(data.x, data.edge_index).argmax(dim=1) == labels
+    correct = bind_forward(model, data)(model, data).argmax(dim=1) == labels
     return {name: float(correct[mask].double().mean()) for name, mask in masks.items()}
 
 
@@ -207,6 +212,8 @@ def _load(path: Path, model: nn.Module) -> dict[str, Any] | None:
     start = copy.deepcopy(model.state_dict())
     try:
         saved = load_tensors(path, kind="a trained model")
+        if saved["digest"] != digest(saved["weights"]):
+            return None
         model.load_state_dict(saved["weights"])
         model.eval()
         return {"accuracy": saved["accuracy"], "history": saved["history"]}
