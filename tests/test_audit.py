@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 from torch_geometric.data import Data
-from torch_geometric.nn import GCN
+from torch_geometric.nn import GCN, GCNConv
 
 import graph_metamers as gm
 import graph_metamers.report
@@ -61,9 +61,10 @@ def strict(path: Path) -> dict:
 
 
 def timeless(value):
-    """Without the times, which no two runs share."""
+    """Without the times, which no two runs share, and the command, which names the folder."""
     if isinstance(value, dict):
-        return {k: timeless(v) for k, v in value.items() if not k.startswith("seconds")}
+        kept = {k: v for k, v in value.items() if not k.startswith("seconds") and k != "command"}
+        return {k: timeless(v) for k, v in kept.items()}
     return [timeless(v) for v in value] if isinstance(value, list) else value
 
 
@@ -483,3 +484,62 @@ def test_another_function_of_the_same_name_is_another_question(small, tmp_path):
     gm.audit(model, small, layers=[layers[0]], **settings)
     with pytest.raises(gm.InputError, match=r"already holds another audit .model_digest differ"):
         gm.audit(model, small, layers=[layers[1]], **settings)
+
+
+class Degree(torch.nn.Module):
+    """One branch reads the features, the other the degrees only."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = GCNConv(40, 3)
+        self.degree = torch.nn.Linear(1, 3)
+
+    def forward(self, x, edge_index):
+        count = torch.zeros(len(x), 1).index_add_(
+            0, edge_index[1], torch.ones(edge_index.shape[1], 1)
+        )
+        return self.conv(x, edge_index) + self.degree(count)
+
+
+def test_layers_that_cannot_be_reached_are_left_out_and_said(small):
+    result = gm.audit(Degree(), small, search=gm.Adam(steps=2), seeds=1)
+    assert [m.layer for m in result.metamers] == ["conv", "output"]
+    assert "does not depend on what varies" in result.question["skipped"]["degree"]
+    with pytest.raises(gm.InputError, match="does not depend"):
+        gm.audit(Degree(), small, layers=["degree"], search=gm.Adam(steps=2), seeds=1)
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self, slope):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.slope = GCNConv(40, 3), slope
+
+    def forward(self, x, edge_index):
+        return torch.nn.functional.leaky_relu(self.conv(x, edge_index), self.slope)
+
+
+def test_an_edited_model_is_another_question(small, tmp_path):
+    """Equal weights are not an equal model."""
+    settings = {"search": gm.Adam(steps=2), "seeds": 1, "out": tmp_path / "audit"}
+    gm.audit(Scaled(0.1), small, layers=["output"], **settings)
+    gm.audit(Scaled(0.1), small, layers=["output"], **settings)
+    with pytest.raises(gm.InputError, match=r"another audit \(model_digest differ"):
+        gm.audit(Scaled(0.9), small, layers=["output"], **settings)
+
+    class Edited(Scaled):
+        def forward(self, x, edge_index):
+            return super().forward(x, edge_index) * 2
+
+    Edited.__qualname__ = "Scaled"
+    with pytest.raises(gm.InputError, match=r"another audit \(model_digest differ"):
+        gm.audit(Edited(0.1), small, layers=["output"], name="Scaled", **settings)
+
+
+def test_the_accuracy_of_ones_own_model_is_measured(small):
+    model = gm.zoo.train("gcn", small, training=gm.zoo.Training(epochs=30))
+    result = gm.audit(model.model, small, search=gm.Adam(steps=2), seeds=1)
+    assert result.accuracy == pytest.approx(model.accuracy)
+    unlabelled = small.clone()
+    del unlabelled.y
+    assert gm.audit(model.model, unlabelled, search=gm.Adam(steps=2), seeds=1).accuracy == {}

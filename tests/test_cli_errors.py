@@ -390,7 +390,7 @@ def test_stopping_says_how_to_go_on(run, monkeypatch):
 
     monkeypatch.setattr(cli, "audit", stopped)
     told = run("audit", *OWN)
-    assert told == (130, "", "Stopped. The same command goes on from here.\n")
+    assert told == (130, "", "Stopped. The same command goes on from what was saved.\n")
 
 
 def test_without_a_command_there_is_help(run):

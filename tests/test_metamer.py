@@ -25,7 +25,7 @@ def network(features: int = 40, out: int = 3) -> GCN:
 
 
 def continuous(nodes: int = 30, features: int = 20) -> Data:
-    data = gm.datasets.csbm(nodes=nodes, features=features)
+    data = gm.datasets.csbm(degree=min(6.0, nodes / 4), nodes=nodes, features=features)
     generator = torch.Generator().manual_seed(0)
     return Data(x=torch.rand(nodes, features, generator=generator), edge_index=data.edge_index)
 

@@ -374,14 +374,14 @@ def scores(key):
 
 RETURNS = {
     "tuple": Case(
-        lambda: Calls(lambda m, x, e: (m.conv(x, e), x)),
+        lambda: Calls(lambda m, x, e: (m.conv(x, e), x.sum())),
         "output",
         scores(0),
         run=scores(0),
         label="output",
     ),
     "dict": Case(
-        lambda: Calls(lambda m, x, e: {"ids": e, "scores": 2 * m.conv(x, e), "x": x}),
+        lambda: Calls(lambda m, x, e: {"ids": e, "scores": 2 * m.conv(x, e), "loss": x.sum()}),
         "output",
         scores("scores"),
         run=scores("scores"),
@@ -523,3 +523,57 @@ def test_a_layer_that_does_not_depend_on_the_features():
     )
     with left_as_found(model), pytest.raises(gm.InputError, match=sentence):
         gm.metamer(model, toy_graph(), "places")
+
+
+def test_of_several_outputs_the_user_says_which_holds_the_scores():
+    """Taking the first would score S_match on an embedding."""
+    model = Calls(lambda m, x, e: (x, m.conv(x, e)))
+    with pytest.raises(gm.InputError, match="returns 2 tensors with a row for each node"):
+        gm.metamer(model, toy_graph(), "conv", search=SEARCH)
+    m = gm.metamer(
+        model, toy_graph(), "conv", search=SEARCH, forward=lambda m, d: m(d.x, d.edge_index)[1]
+    )
+    scores = [model(d.x, d.edge_index)[1].argmax(1) for d in (m.reference, m.data)]
+    assert m.scores["prediction_match"] == (scores[0] == scores[1]).double().mean()
+
+
+def test_what_a_forward_does_to_its_graph_reaches_nobody():
+    def forward(m, d):
+        d.x = d.x * 0.5
+        return m.conv(d.x, d.edge_index)
+
+    reference = toy_graph()
+    x = reference.x.clone()
+    model = Calls(lambda m, x, e: m.conv(x, e))
+    m = gm.metamer(model, reference, "conv", search=SEARCH, forward=forward)
+    assert reference.x.equal(x)
+    assert m.activation_error < m.scores["start_activation_error"]
+
+
+def test_a_forward_that_overwrites_its_features():
+    reference = toy_graph()
+    x = reference.x.clone()
+    overwriting = Calls(lambda m, x, e: m.conv(x.mul_(0.5), e))
+    plain = Calls(lambda m, x, e: m.conv(x * 0.5, e))
+    plain.load_state_dict(overwriting.state_dict())
+    m = gm.metamer(overwriting, reference, "conv", search=SEARCH)
+    assert reference.x.equal(x)
+    assert m.data.x.equal(gm.metamer(plain, reference, "conv", search=SEARCH).data.x)
+
+
+def test_features_in_column_order():
+    reference = toy_graph()
+    m = gm.metamer(Calls(lambda m, x, e: m.conv(x, e)), reference, "conv", search=SEARCH)
+    columns = toy_graph()
+    columns.x = columns.x.t().contiguous().t()
+    assert not columns.x.is_contiguous()
+    model = Calls(lambda m, x, e: m.conv(x, e))
+    assert gm.metamer(model, columns, "conv", search=SEARCH).activation_error < 1
+    assert m.data.x.shape == columns.x.shape
+
+
+def test_two_functions_of_one_name():
+    model = Calls(lambda m, x, e: m.conv(x, e))
+    both = [lambda m, d: m.conv(d.x, d.edge_index), lambda m, d: m.conv(d.x, d.edge_index) * 2]
+    m = gm.metamer(model, toy_graph(), both, search=SEARCH)
+    assert list(m.layer_errors) == ["<lambda>:0", "<lambda>:1"]

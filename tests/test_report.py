@@ -1,3 +1,4 @@
+import json
 import math
 import re
 import shutil
@@ -497,3 +498,18 @@ def test_what_is_folded_is_printed(browser, address):
     page.emulate_media(media="print")
     assert folded.is_visible()
     page.close()
+
+
+def test_the_report_of_the_command_line_names_its_command(tmp_path, monkeypatch):
+    from graph_metamers import cli
+
+    torch.save(gm.datasets.csbm(nodes=60, features=40, density=0.1), tmp_path / "graph.pt")
+    typed = ["audit", "--data", str(tmp_path / "graph.pt"), "--steps", "2", "--seeds", "1"]
+    typed += ["--lr", "0.01", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", ["graph-metamers", *typed])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
+    assert "graph-metamers audit --data" in (tmp_path / "out" / "report.html").read_text()
+    question = json.loads((tmp_path / "out" / "audit.json").read_text())["question"]
+    assert question["search"] == "Adam(lr=0.01, steps=2)"

@@ -17,9 +17,9 @@ from torch_geometric.data import Data
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 
+from graph_metamers.digests import digest
 from graph_metamers.errors import InputError
 from graph_metamers.storage import (
-    digest,
     finite,
     load_tensors,
     read_json,

@@ -1,5 +1,6 @@
 """audit(): the main job. Layers × what varies × seeds, scored and reported."""
 
+import dataclasses
 import datetime
 import math
 import platform
@@ -15,12 +16,15 @@ import torch_geometric
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from graph_metamers import zoo
+from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count
+from graph_metamers.measure import predicted_class
 from graph_metamers.metamer import Metamer, load, metamer, preflight, setting
-from graph_metamers.probe import Forward, Layer
+from graph_metamers.probe import Forward, Layer, Probe
 from graph_metamers.probe import layers as list_layers
 from graph_metamers.search import Adam, Search
-from graph_metamers.storage import digest, read_json, write_json
+from graph_metamers.storage import graph_tensors, read_json, write_json
 from graph_metamers.vary import Vary, vary_features
 
 SCHEMA = 1
@@ -131,7 +135,8 @@ def audit(
         model: A trained model. It is left exactly as found.
         data: The reference graph.
         layers: Layers as `metamer` takes them; by default all that `graph_metamers.layers` lists
-            (of a zoo model, its numbered layers).
+            (of a zoo model, its numbered layers) and that what varies can reach. Those left out
+            stand in `.question["skipped"]`, with the reason.
         vary: What may vary, one or several; by default read from `data.x`.
         search: How to search; `Adam()`, the paper's, by default.
         seeds: Seeds of the random starts, or how many of them, counted from 0.
@@ -139,7 +144,8 @@ def audit(
         forward: How to call the model where the names of its arguments do not say so.
         dataset: What to call the graph in rows and report.
         name: What to call the model; by default its class.
-        accuracy: The model's accuracy by split, to be reported beside.
+        accuracy: The model's accuracy by split, to be reported beside; by default measured where
+            `data` has labels `y` and masks.
         out: A folder to keep everything in from the start. Killed and called again with the same
             arguments, the audit goes on where it was; without, call `.save()` at the end.
         command: The command that asked for this, to be reported as the way to do it again.
@@ -153,22 +159,22 @@ def audit(
     """
     search = search or Adam()
     seeds = _seeds(seeds)
+    ways = _ways(vary, model, data, forward)
+    skipped: dict[str, str] = {}
     if layers is None:
-        layers = (
-            getattr(model, "layer_names", None) or list_layers(model, data, forward=forward).names
-        )
+        layers, skipped = _searchable_layers(model, data, ways, tol, forward)
     if isinstance(layers, str) or not layers:
         raise InputError(
             f"layers must be a list of layers, one audit row group each; got {layers!r}. "
             "See graph_metamers.layers(model, data)."
         )
-    ways = _ways(vary, model, data, forward)
     labels = [_checked(model, data, layer, ways, tol, forward) for layer in layers]
     question = _question(model, data, layers, labels, ways, search, seeds, tol, forward)
-    question |= {"dataset": dataset, "model": name or type(model).__name__}
+    question |= {"dataset": dataset, "model": name or type(model).__name__, "skipped": skipped}
 
     asked = {} if command is None else {"command": command}
-    result = Audit(question, environment(data) | asked, accuracy=accuracy or {})
+    accuracy = _accuracy(model, data, forward) if accuracy is None else accuracy
+    result = Audit(question, environment(data) | asked, accuracy=accuracy)
     store = None if out is None else _Store(Path(out), question)
     grid = [
         (layer, label, way, seed)
@@ -179,7 +185,8 @@ def audit(
     for place, (layer, label, way, seed) in enumerate(grid):
         path = None if store is None else store.path(place, label, seed)
         if path is not None and path.exists():
-            result.metamers.append(load(path))
+            # All share one reference, so that a long audit does not hold it many times.
+            result.metamers.append(dataclasses.replace(load(path), reference=data))
             continue
         m = metamer(
             model,
@@ -256,11 +263,9 @@ class _Store:
 
 def environment(data: Data) -> dict[str, Any]:
     """Versions and machine, without names of places or people."""
-    from graph_metamers import __version__
-
     device = "cpu" if data.x is None else str(data.x.device)
     return {
-        "graph_metamers": __version__,
+        "graph_metamers": _version(),
         "torch": torch.__version__,
         "torch_geometric": torch_geometric.__version__,
         "python": platform.python_version(),
@@ -271,6 +276,12 @@ def environment(data: Data) -> dict[str, Any]:
         else f"{device} ({torch.cuda.get_device_name(device)})",
         "date": datetime.date.today().isoformat(),
     }
+
+
+def _version() -> str:
+    from graph_metamers import __version__  # the package is complete only after this module
+
+    return __version__
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
@@ -296,6 +307,45 @@ def _ways(
         return list(vary)
     list_layers(model, data, forward=forward)  # says what is wrong with the graph
     return [vary_features(data)]
+
+
+@torch.no_grad()
+def _accuracy(model: nn.Module, data: Data, forward: Forward | None) -> dict[str, float]:
+    """Share of correct nodes in each split that the graph marks; empty where it has no labels."""
+    masks = {name: data.get(f"{name}_mask") for name in ("train", "val", "test")}
+    nodes = (data.num_nodes,)
+    if not isinstance(data.y, Tensor) or data.y.shape != nodes or data.y.is_floating_point():
+        return {}
+    with Probe(model, data, forward) as probe:
+        predicted = predicted_class(probe.output(data))
+    return {
+        name: float((predicted == data.y)[mask].double().mean())
+        for name, mask in masks.items()
+        if isinstance(mask, Tensor)
+        and mask.shape == nodes == predicted.shape
+        and mask.dtype == torch.bool
+        and bool(mask.any())
+    }
+
+
+def _searchable_layers(
+    model: nn.Module, data: Data, ways: list[Vary], tol: float, forward: Forward | None
+) -> tuple[list[Layer], dict[str, str]]:
+    """The listed layers that can be searched, and why the others cannot."""
+    names = list_layers(model, data, forward=forward).names
+    if isinstance(model, zoo.Model):
+        names = model.layer_names
+    searchable: list[Layer] = []
+    skipped: dict[str, str] = {}
+    for name in names:
+        try:
+            _checked(model, data, name, ways, tol, forward)
+            searchable.append(name)
+        except InputError as error:
+            skipped[name] = str(error)
+    if not searchable:
+        raise InputError(next(iter(skipped.values())))
+    return searchable, skipped
 
 
 def _checked(
@@ -327,7 +377,6 @@ def _question(
         repeated = [value for value in values if values.count(value) > 1]
         if repeated:
             raise InputError(f"{what} must differ from one another; got {repeated[0]} twice.")
-    tensors = {k: v for k, v in data.to_dict().items() if isinstance(v, Tensor)}
     parts = [part for layer in layers for part in ([layer] if callable(layer) else layer)]
     functions = [part for part in parts if callable(part)]
     return {
@@ -340,6 +389,8 @@ def _question(
         "features": data.num_features,
         "edges": data.num_edges,
         "model_digest": digest(model, forward, functions),
-        "data_digest": digest(tensors),
+        "data_digest": digest(graph_tensors(data)),
         "device": str(data.x.device).split(":")[0],  # pyright: ignore[reportOptionalMemberAccess]
+        # Rows that were made by different versions do not belong into one table.
+        "versions": [str(torch.__version__), torch_geometric.__version__, _version()],
     }

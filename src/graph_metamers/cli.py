@@ -42,7 +42,7 @@ class VaryName(StrEnum):
 
 DatasetOption = Annotated[
     str | None,
-    typer.Option("--dataset", help=f"One of: {', '.join(datasets.NAMES)}. [default: csbm]"),
+    typer.Option("--dataset", help=f"One of: {', '.join(datasets.NAMES)}. (default: csbm)"),
 ]
 DataOption = Annotated[
     Path | None,
@@ -50,11 +50,24 @@ DataOption = Annotated[
 ]
 ModelOption = Annotated[
     str,
-    typer.Option("--model", help="A zoo model (gcn), trained if need be, or your FILE.py:FACTORY."),
+    typer.Option(
+        "--model",
+        help=f"{', '.join(zoo.MODELS)} (trained if need be), or your own FILE.py:FACTORY.",
+    ),
 ]
 WeightsOption = Annotated[
     Path | None,
     typer.Option("--weights", help="The trained state_dict of your model."),
+]
+HiddenOption = Annotated[int | None, typer.Option("--hidden", help="Zoo: units of a layer.")]
+DepthOption = Annotated[int | None, typer.Option("--depth", help="Zoo: number of layers.")]
+ActivationOption = Annotated[
+    str | None,
+    typer.Option("--activation", help=f"Zoo: one of {', '.join(zoo.ACTIVATIONS)}."),
+]
+ResidualOption = Annotated[bool, typer.Option("--residual", help="Zoo: each layer adds its input.")]
+AdversarialOption = Annotated[
+    bool, typer.Option("--adversarial", help="Zoo: train on adversarially perturbed features.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, …")]
 
@@ -65,13 +78,19 @@ def audit_command(
     data: DataOption = None,
     model: ModelOption = "gcn",
     weights: WeightsOption = None,
+    hidden: HiddenOption = None,
+    depth: DepthOption = None,
+    activation: ActivationOption = None,
+    residual: ResidualOption = False,
+    adversarial: AdversarialOption = False,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", help="A layer, repeatable; see `layers`. [default: all]"),
+        typer.Option("--layer", help="A layer, repeatable; see `layers` (default: all)."),
     ] = None,
     vary: Annotated[VaryName, typer.Option("--vary", help="What may vary.")] = VaryName.FEATURES,
     seeds: Annotated[int, typer.Option("--seeds", help="How many random starts.")] = 5,
     steps: Annotated[int, typer.Option("--steps", help="Steps of each search.")] = 1000,
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate of the search.")] = 5e-4,
     tol: Annotated[
         float, typer.Option("--tol", help="Activation error at which a graph counts as matched.")
     ] = 1e-2,
@@ -81,22 +100,25 @@ def audit_command(
     ] = Path("audit"),
 ) -> None:
     """Build metamers of a graph, score them, and write a report to look at."""
-    graph, network, names = _problem(dataset, data, model, weights, device)
-    chosen: list[Layer] | None = [*layer] if layer else None
+    zoo_options = _zoo_options(hidden, depth, activation, residual, adversarial)
+    graph, network, names = _problem(dataset, data, model, weights, zoo_options, device)
+    numbered = getattr(network, "layer_names", [])
+    chosen: list[Layer] | None = [_layer(name, numbered) for name in layer or []] or None
     try:
         result = audit(
             network,
             graph,
             layers=chosen,
             vary={VaryName.FEATURES: vary_features}[vary](graph),
-            search=Adam(steps=steps),
+            search=Adam(lr=lr, steps=steps),
             seeds=seeds,
             tol=tol,
             out=out,
+            command=command_line(),
             **names,
         )
     except KeyboardInterrupt:  # caught here: typer would end without a word
-        typer.echo("Stopped. The same command goes on from here.", err=True)
+        typer.echo("Stopped. The same command goes on from what was saved.", err=True)
         raise typer.Exit(130) from None
     console = Console()
     console.print(_table(result))
@@ -106,6 +128,8 @@ def audit_command(
         "predicted class. CS: consistency.",
         style="dim",
     )
+    for name, reason in result.question["skipped"].items():
+        console.print(f"{name} was left out: {reason}", style="yellow", markup=False)
     for status, layers_at_fault in _unmatched(result).items():
         console.print(f"{', '.join(layers_at_fault)}: {status}. {status.remedy}", style="yellow")
     console.print(f"Report: {out / 'report.html'}")
@@ -117,12 +141,32 @@ def layers_command(
     data: DataOption = None,
     model: ModelOption = "gcn",
     weights: WeightsOption = None,
+    hidden: HiddenOption = None,
+    depth: DepthOption = None,
+    activation: ActivationOption = None,
+    residual: ResidualOption = False,
+    adversarial: AdversarialOption = False,
     device: DeviceOption = "cpu",
 ) -> None:
     """List the layers of a model that metamers can be built for, with their shapes."""
-    graph, network, _ = _problem(dataset, data, model, weights, device)
+    zoo_options = _zoo_options(hidden, depth, activation, residual, adversarial)
+    graph, network, _ = _problem(dataset, data, model, weights, zoo_options, device)
     for one in layers(network, graph):
         typer.echo(str(one))
+
+
+@app.command("models")
+def models_command() -> None:
+    """List the zoo's models."""
+    for name, model in zoo.MODELS.items():
+        typer.echo(f"{name:<12}{model.summary}")
+
+
+@app.command("datasets")
+def datasets_command() -> None:
+    """List the graphs that go by a name."""
+    for name, summary in datasets.NAMES.items():
+        typer.echo(f"{name:<12}{summary}")
 
 
 def main() -> None:
@@ -139,8 +183,35 @@ def command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
+def _layer(name: str, numbered: list[str]) -> str:
+    """A zoo model's layers may be counted as the paper does, from 1."""
+    return numbered[int(name) - 1] if name.isdigit() and 0 < int(name) <= len(numbered) else name
+
+
+def _zoo_options(
+    hidden: int | None,
+    depth: int | None,
+    activation: str | None,
+    residual: bool,
+    adversarial: bool,
+) -> dict[str, Any]:
+    """The options that were given; the model's own defaults stand for the others."""
+    given = {"hidden": hidden, "depth": depth, "activation": activation}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if residual:
+        options["residual"] = True
+    if adversarial:
+        options["training"] = zoo.Training(adversarial=zoo.AdversarialTraining())
+    return options
+
+
 def _problem(
-    dataset: str | None, data: Path | None, model: str, weights: Path | None, device: str
+    dataset: str | None,
+    data: Path | None,
+    model: str,
+    weights: Path | None,
+    zoo_options: dict[str, Any],
+    device: str,
 ) -> tuple[Data, nn.Module, dict[str, Any]]:
     """Graph and trained model on the device, and what to call them."""
     if dataset is not None and data is not None:
@@ -151,16 +222,20 @@ def _problem(
     graph = graph.to(str(where))
     names: dict[str, Any] = {
         "dataset": data.name if data is not None else (dataset or "csbm").lower(),
-        "name": model if ":" not in model else model.rpartition(":")[2],
     }
     if ":" in model or model.endswith(".py"):
+        if zoo_options:
+            raise InputError(
+                f"--hidden, --depth, --activation, --residual and --adversarial go with a zoo "
+                f"model; got --model {model}. Build yours as you want it in its file."
+            )
         return graph, load_model(model, weights, graph).to(where), names
     if weights is not None:
         raise InputError(
             f"--weights goes with your own model, --model FILE.py:FACTORY; got --model {model}."
         )
-    trained = zoo.train(model, graph)
-    return graph, trained.model, names | {"accuracy": trained.accuracy}
+    trained = zoo.train(model, graph, **zoo_options)
+    return graph, trained.model, names | {"name": model, "accuracy": trained.accuracy}
 
 
 def _device(name: str) -> torch.device:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import SupportsFloat
 
 from torch import Tensor
 
@@ -35,13 +36,22 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def check_same_shape(a: Tensor, b: Tensor) -> None:
+    """Raise unless two tensors can be compared entry by entry."""
+    if a.shape != b.shape:
+        raise InputError(
+            f"Both tensors must have the same shape; got {list(a.shape)} and {list(b.shape)}."
+        )
+
+
 def check_positive(name: str, value: float) -> None:
     """Raise unless a setting is a positive, finite number."""
-    if not (value > 0 and value < float("inf")):
-        raise InputError(f"{name} must be positive and finite; got {value}.")
+    if not isinstance(value, SupportsFloat) or not 0 < float(value) < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"{name} must be positive and finite; got {value!r}.")
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:
     """Raise unless a setting is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or not least <= value < 2**63:
         raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}.")

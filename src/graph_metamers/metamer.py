@@ -1,7 +1,6 @@
 """metamer(): the one page that ties probe, vary, search and measure."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count, check_positive, describe, listing
 from graph_metamers.measure import (
     activation_correlation,
@@ -26,7 +26,14 @@ from graph_metamers.probe import Forward, Layer, Probe, Target
 from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
 from graph_metamers.search import Adam, Problem, Search, Solution, Status
-from graph_metamers.storage import digest, load_tensors, make_folder, save_tensors
+from graph_metamers.storage import (
+    graph_tensors,
+    load_tensors,
+    make_folder,
+    pack_graph,
+    save_tensors,
+    unpack_graph,
+)
 from graph_metamers.vary import Vary, vary_features
 
 SCHEMA = 1
@@ -109,17 +116,13 @@ class Metamer:
             InputError: The place cannot be written to.
         """
         state = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        reference = _tensors(self.reference)
-        changed = {
-            key: value
-            for key, value in _tensors(self.data).items()
-            if key not in reference or not _same(value, reference[key])
-        }
+        reference, graph = self.reference.to_dict(), self.data.to_dict()
+        changed = {k: v for k, v in graph.items() if not _same(v, reference.get(k))}
         state |= {
             "schema": SCHEMA,
             "status": str(self.status),
-            "reference": {key: _pack(value) for key, value in reference.items()},
-            "data": {key: _pack(value) for key, value in changed.items()},
+            "reference": pack_graph(self.reference),
+            "data": pack_graph(Data.from_dict(changed)),
         }
         save_tensors(Path(path), state)
 
@@ -147,7 +150,7 @@ def metamer(
     """Build a graph that differs from `data` and that `model` takes for it at `layer`.
 
     Time is `search.steps` times one forward and backward pass to the layer, plus a few passes
-    over the features; memory about seven times that of `data.x`, plus the model's own.
+    over the features; memory about ten times that of `data.x`, plus the model's own.
 
     Args:
         model: A trained model. It is left exactly as found.
@@ -182,6 +185,8 @@ def metamer(
     """
     check_count("seed", seed, least=0)
     search = search or Adam()
+    if not isinstance(search, Search):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"search must be a configured search such as Adam(); got {search!r}.")
     if checkpoint is not None:
         make_folder(Path(checkpoint).parent)
     with Probe(model, data, forward) as probe:
@@ -214,13 +219,16 @@ def load(path: str | Path) -> Metamer:
         )
     if schema is None or not names <= state.keys():
         raise InputError(f"'{path}' must be a metamer saved by Metamer.save(); it is not one.")
-    reference = {key: _unpack(value) for key, value in state["reference"].items()}
-    changed = {key: _unpack(value) for key, value in state["data"].items()}
-    fields = {name: state[name] for name in names}
-    fields["status"] = Status(state["status"])
-    fields["reference"] = Data.from_dict(reference)
-    fields["data"] = Data.from_dict(reference | changed)
-    return Metamer(**fields)
+    try:
+        fields = {name: state[name] for name in names}
+        fields["status"] = Status(state["status"])
+        fields["reference"] = unpack_graph(state["reference"])
+        fields["data"] = unpack_graph(state["reference"] | state["data"])
+        return Metamer(**fields)
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"'{path}' must be a metamer saved by Metamer.save(); it is a damaged one."
+        ) from error
 
 
 def preflight(
@@ -257,6 +265,8 @@ def preflight(
 def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: str) -> Problem:
     """The reference's activations become the targets."""
     check_positive("tol", tol)
+    if not isinstance(vary, Vary):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"vary must be a configured one such as BinaryFeatures(); got {vary!r}.")
     vary.check(probe.data)
     repeated = duplicates(targets)
     if repeated:
@@ -291,7 +301,7 @@ def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: s
         targets=activations,
         activations=lambda graph: probe.activations(targets, graph),
         tol=tol,
-        identity=digest(probe.model, _tensors(probe.data), labels, functions, vary, method),
+        identity=digest(probe.model, graph_tensors(probe.data), labels, functions, vary, method),
     )
 
 
@@ -322,8 +332,7 @@ def _measured(
 ) -> Metamer:
     """Score the hard graph, as the untouched model sees it."""
     reference, graph = probe.data, solution.graph
-    variable = problem.vary.start(reference, torch.Generator().manual_seed(seed))
-    start = variable.render()
+    start = problem.vary.start(reference, torch.Generator().manual_seed(seed)).render()
     activations = probe.activations(targets, graph)
     errors = [float(error) for error in problem.errors(graph)]
     by_node = [
@@ -414,29 +423,7 @@ def _x(data: Data) -> Tensor:
     return data.x.detach()
 
 
-def _tensors(data: Data) -> dict[str, Tensor]:
-    return {k: v.detach() for k, v in data.to_dict().items() if isinstance(v, Tensor)}
-
-
-def _same(tensor: Tensor, other: Tensor) -> bool:
-    return tensor is other or digest(tensor) == digest(other)
-
-
-def _pack(tensor: Tensor) -> dict[str, Tensor | list[int]]:
-    """Bag-of-words features are nearly all zeros: where that is shorter, keep the others only."""
-    tensor = tensor.cpu()
-    if tensor.layout == torch.strided and tensor.numel() < 2**31:
-        flat = tensor.reshape(-1)
-        places = flat.nonzero().view(-1)
-        if 3 * len(places) < len(flat):
-            values = flat[places]
-            return {"shape": list(tensor.shape), "places": places.int(), "values": values}
-    return {"dense": tensor.clone()}
-
-
-def _unpack(packed: dict[str, Any]) -> Tensor:
-    if "dense" in packed:
-        return packed["dense"]
-    flat = packed["values"].new_zeros(math.prod(packed["shape"]))
-    flat[packed["places"].long()] = packed["values"]
-    return flat.view(packed["shape"])
+def _same(value: Any, other: Any) -> bool:
+    if not isinstance(value, Tensor) or not isinstance(other, Tensor):
+        return value is other or (isinstance(value, bool | int | float | str) and value == other)
+    return value is other or digest(value) == digest(other)

@@ -1,20 +1,18 @@
 """Files that are never half written, and that can run no code when they are read."""
 
-import dataclasses
-import functools
-import hashlib
 import json
+import math
 import os
 import pickle
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError
 
@@ -132,52 +130,47 @@ def load_tensors(
     return value
 
 
-def digest(*values: Any) -> str:
-    """A short hash of tensors, modules, graphs and plain values, the same on every machine.
+def graph_tensors(data: Data) -> dict[str, Tensor]:
+    """The tensors of a graph by name."""
+    return {k: v.detach() for k, v in data.to_dict().items() if isinstance(v, Tensor)}
 
-    >>> digest("a", 1) == digest("a", 1), digest("a", 1) == digest("a", 2)
-    (True, False)
+
+def pack_graph(data: Data) -> dict[str, Any]:
+    """A graph as tensors and plain values, ready for `save_tensors`; anything else is left out.
+
+    Bag-of-words features are nearly all zeros: where that is shorter, only the others are kept.
     """
-    state = hashlib.sha256()
-    for value in values:
-        _feed(state, value)
-    return state.hexdigest()[:16]
+    return {
+        key: _pack(value) if isinstance(value, Tensor) else value
+        for key, value in data.to_dict().items()
+        if isinstance(value, Tensor | bool | int | float | str)
+    }
 
 
-def _feed(state: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
-        tensor = value.detach().cpu()
-        if tensor.layout != torch.strided:
-            tensor = tensor.to_sparse_coo().coalesce()
-            _feed(state, [list(tensor.shape), tensor.indices(), tensor.values()])
-            return
-        state.update(f"tensor {tensor.dtype} {list(tensor.shape)} ".encode())
-        state.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
-    elif isinstance(value, nn.Module):
-        _feed(state, [type(value).__qualname__, repr(value), dict(value.state_dict())])
-    elif isinstance(value, Mapping):
-        state.update(f"mapping {len(cast('Mapping[str, Any]', value))} ".encode())
-        for key in sorted(cast("Mapping[str, Any]", value)):
-            _feed(state, [key, value[key]])
-    elif isinstance(value, list | tuple):
-        state.update(f"list {len(cast('list[Any]', value))} ".encode())
-        for part in cast("list[Any]", value):
-            _feed(state, part)
-    elif isinstance(value, frozenset):
-        _feed(state, sorted(repr(part) for part in cast("frozenset[Any]", value)))
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        _feed(state, [type(value).__qualname__, fields])
-    elif isinstance(value, CodeType):
-        _feed(state, [value.co_code, value.co_names, value.co_consts])
-    elif isinstance(value, functools.partial):
-        part = cast("functools.partial[Any]", value)
-        _feed(state, ["partial", part.func, part.args, part.keywords])
-    elif callable(value):
-        name = getattr(value, "__qualname__", type(value).__qualname__)
-        defaults = [getattr(value, f"__{kind}__", None) for kind in ("defaults", "kwdefaults")]
-        enclosed = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-        plain = [v for v in enclosed if isinstance(v, Tensor | bool | int | float | str)]
-        _feed(state, ["function", name, getattr(value, "__code__", None), defaults, plain])
-    else:
-        state.update(f"{type(value).__name__} {value!r} ".encode())
+def unpack_graph(packed: Mapping[str, Any]) -> Data:
+    """The graph that `pack_graph` packed."""
+    return Data.from_dict(
+        {
+            k: _unpack(cast("dict[str, Any]", v)) if isinstance(v, dict) else v
+            for k, v in packed.items()
+        }
+    )
+
+
+def _pack(tensor: Tensor) -> dict[str, Tensor | list[int]]:
+    tensor = tensor.detach().cpu()
+    if tensor.layout == torch.strided and tensor.numel() < 2**31:
+        flat = tensor.reshape(-1)
+        places = flat.nonzero().view(-1)
+        if 3 * len(places) < len(flat):
+            values = flat[places]
+            return {"shape": list(tensor.shape), "places": places.int(), "values": values}
+    return {"dense": tensor.clone()}
+
+
+def _unpack(packed: Mapping[str, Any]) -> Tensor:
+    if "dense" in packed:
+        return packed["dense"]
+    flat = packed["values"].new_zeros(math.prod(packed["shape"]))
+    flat[packed["places"].long()] = packed["values"]
+    return flat.view(packed["shape"])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import graph_metamers as gm
 from graph_metamers.measure import (
     activation_correlation,
     activation_error,
@@ -22,6 +23,7 @@ from graph_metamers.measure import (
     prediction_match,
 )
 from graph_metamers.measure.features import _cosine
+from helpers import unchecked_types
 
 quick = settings(deadline=None, max_examples=50)
 
@@ -251,3 +253,23 @@ def test_a_matrix_larger_than_a_block():
     assert float(node_feature_similarity(x, y)[17]) == pytest.approx(
         feature_similarity(x[17:18], y[17:18]), rel=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        gm.measure.activation_error,
+        gm.measure.node_activation_error,
+        gm.measure.activation_correlation,
+        gm.measure.prediction_match,
+        gm.measure.feature_similarity,
+        gm.measure.node_feature_similarity,
+    ],
+)
+def test_other_shapes_are_refused(measure):
+    """Broadcasting would give a number that means nothing."""
+    with (
+        unchecked_types(),
+        pytest.raises(gm.InputError, match=r"same shape; got \[4, 3\] and \[1, 3\]"),
+    ):
+        measure(torch.ones(4, 3), torch.ones(1, 3))

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from graph_metamers.errors import check_same_shape
+
 Activation = Float[Tensor, "..."]
 
 
@@ -19,10 +21,14 @@ def activation_error(reference: Activation, metamer: Activation) -> float:
     Returns:
         Zero or more; 0 is a perfect match. Infinite or NaN if the reference's is all zero.
 
+    Raises:
+        InputError: The shapes differ.
+
     Example:
         >>> activation_error(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.0]))
         0.04
     """
+    check_same_shape(reference, metamer)
     h = reference.double()
     return float((metamer.double() - h).square().sum() / h.square().sum())
 
@@ -44,10 +50,14 @@ def node_activation_error(
     Returns:
         One value a node, zero or more.
 
+    Raises:
+        InputError: The shapes differ.
+
     Example:
         >>> node_activation_error(torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0], [0.5]]))
         tensor([0.0000, 0.5000], dtype=torch.float64)
     """
+    check_same_shape(reference, metamer)
     h = reference.double()
     return (metamer.double() - h).square().sum(1) / h.square().sum(1).mean()
 
@@ -62,10 +72,14 @@ def activation_correlation(reference: Activation, metamer: Activation) -> float:
     Returns:
         In [−1, 1]; 1 is a perfect match up to scale and shift. NaN if one of them is constant.
 
+    Raises:
+        InputError: The shapes differ.
+
     Example:
         >>> activation_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 4.0, 6.0]))
         1.0
     """
+    check_same_shape(reference, metamer)
     h, g = reference.double().flatten(), metamer.double().flatten()
     h, g = h - h.mean(), g - g.mean()
     r = torch.dot(h, g) / (torch.dot(h, h) * torch.dot(g, g)).sqrt()
@@ -103,10 +117,14 @@ def prediction_match(
     Returns:
         In [0, 1]; 1 is full agreement.
 
+    Raises:
+        InputError: The shapes differ.
+
     Example:
         >>> prediction_match(torch.eye(2), torch.tensor([[0.9, 0.1], [0.8, 0.2]]))
         0.5
     """
+    check_same_shape(reference, metamer)
     # Together, so that a single column is read as probabilities on both graphs or on neither.
     classes = predicted_class(torch.cat([reference, metamer]))
     return float((classes[: len(reference)] == classes[len(reference) :]).double().mean())
@@ -123,11 +141,13 @@ def consistency(similarity: float, match: float) -> float:
     activation error, and never read it without that error beside it.
 
     Args:
-        similarity: S_feat or S_struct, in [0, 1].
+        similarity: S_feat or S_struct, in [0, 1]; below 0 (features that point the other way)
+            CS leaves its range.
         match: S_match, in [0, 1].
 
     Returns:
-        In [0, 1]. Low at a small activation error means that the model is over-invariant.
+        In [0, 1] for S in [0, 1]. Low at a small activation error says that the model is
+        over-invariant.
 
     Example:
         >>> round(consistency(0.11, 0.97), 4), round(consistency(0.09, 0.20), 4)

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from graph_metamers.errors import check_same_shape
+
 Matrix = Float[Tensor, "nodes features"]
 
 
@@ -21,10 +23,14 @@ def feature_similarity(x: Matrix, y: Matrix) -> float:
         them is all zero. Read it beside that of a random start: unrelated sparse matrices with
         the same column means are not at 0.
 
+    Raises:
+        InputError: The shapes differ.
+
     Example:
         >>> feature_similarity(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
         0.7071067811865475
     """
+    check_same_shape(x, y)
     return float(_cosine(x.reshape(1, -1), y.reshape(1, -1)))
 
 
@@ -38,14 +44,18 @@ def node_feature_similarity(x: Matrix, y: Matrix) -> Float[Tensor, " nodes"]:
     Returns:
         One value a node in [−1, 1]; NaN where a node has no feature in one of the graphs.
 
+    Raises:
+        InputError: The shapes differ.
+
     Example:
         >>> node_feature_similarity(torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
         tensor([1., 0.], dtype=torch.float64)
     """
+    check_same_shape(x, y)
     return _cosine(x, y)
 
 
-def _cosine(x: Tensor, y: Tensor, entries: int = 1 << 22) -> Float[Tensor, " rows"]:
+def _cosine(x: Tensor, y: Tensor, entries: int = 1 << 20) -> Float[Tensor, " rows"]:
     # In float64, a block at a time: a large matrix is never copied whole.
     parts: list[Tensor] = []
     if len(x) == 1:

@@ -135,6 +135,11 @@ def _check_edges(data: Data) -> None:
                 f"data.{name} must have one row for each of the {edges.shape[1]} edges; "
                 f"got {describe(value)}. Give each column of data.edge_index its own, or remove it."
             )
+        if isinstance(value, Tensor) and not torch.isfinite(value).all():
+            raise InputError(
+                f"data.{name} must be finite; it has NaN or infinite entries. Replace them, for "
+                f"instance with torch.nan_to_num(data.{name})."
+            )
 
 
 def _check_fit(data: Data, model: nn.Module) -> None:

@@ -117,21 +117,24 @@ class _SparseAdjacency:
 def first_tensor(value: Any) -> Tensor | None:
     """The first floating-point tensor in what a module returned, or None.
 
-    Looks into tuples, lists, mappings and objects with `logits`, in their order.
-
     >>> import torch
     >>> first_tensor((None, {"logits": torch.ones(2)}))
     tensor([1., 1.])
     """
+    return next(iter(tensors(value)), None)
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """The floating-point tensors in what a module returned.
+
+    Looks into tuples, lists, mappings and objects with `logits`, in their order.
+    """
     if isinstance(value, Tensor):
-        return value if value.is_floating_point() else None
+        return [value] if value.is_floating_point() else []
     if hasattr(value, "logits"):
-        return first_tensor(value.logits)
+        return tensors(value.logits)
     if isinstance(value, Mapping):
         value = list(cast("Mapping[Any, Any]", value).values())
     if isinstance(value, tuple | list):
-        for part in cast("list[Any]", value):
-            found = first_tensor(part)
-            if found is not None:
-                return found
-    return None
+        return [found for part in cast("list[Any]", value) for found in tensors(part)]
+    return []

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -117,7 +117,16 @@ def find_targets(layer: Layer, model: nn.Module, calls: list[Call]) -> list[Targ
             f"layer must be a name, a function (model, data) -> activation, or a list of these; "
             f"got {layer!r}. See graph_metamers.layers(model, data)."
         )
-    return [_find_target(one, model, calls) for one in layer]
+    targets = [_find_target(one, model, calls) for one in layer]
+    return [_distinct(target, i, targets) for i, target in enumerate(targets)]
+
+
+def _distinct(target: Target, place: int, targets: list[Target]) -> Target:
+    """Functions of one name, such as lambdas, are told apart by their place."""
+    same = [t for t in targets if t.label == target.label and t.function is not target.function]
+    if target.function is None or not same:
+        return target
+    return replace(target, label=f"{target.label}:{place}")
 
 
 def _names_one(layer: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graph_metamers.storage import digest
+from graph_metamers.digests import digest
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import copy
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError
 from graph_metamers.probe.checks import check_data, check_model
-from graph_metamers.probe.forward import Forward, bind_forward, first_tensor
+from graph_metamers.probe.forward import Forward, bind_forward, first_tensor, tensors
 from graph_metamers.probe.layers import (
     Call,
     Layer,
@@ -22,6 +23,7 @@ from graph_metamers.probe.layers import (
 )
 from graph_metamers.probe.preserve import preserved
 from graph_metamers.probe.trace import Tracer
+from graph_metamers.storage import graph_tensors
 
 
 class Probe:
@@ -53,7 +55,8 @@ class Probe:
         self.model: nn.Module = getattr(model, "_orig_mod", model)
         self.data = data
         check_data(data, self.model)
-        self._forward = forward or bind_forward(self.model, data)
+        self._call = forward or bind_forward(self.model, data)
+        self._overwritten: list[str] = []  # tensors that the forward changes in place
         self._stack = ExitStack()
         self._tracers: dict[bool, Tracer] = {}
 
@@ -84,8 +87,19 @@ class Probe:
         return find_targets(layer, self.model, self.calls)
 
     def output(self, data: Data) -> Tensor:
-        """What the model returns for a graph: the first floating-point tensor in it."""
-        output = first_tensor(self._forward(self.model, data))
+        """What the model returns for a graph: the floating-point tensor in it."""
+        returned = self._forward(self.model, data)
+        rows = [
+            part for part in tensors(returned) if part.dim() > 1 and len(part) == len(data["x"])
+        ]
+        if len(rows) > 1:
+            shapes = ", ".join(str(list(part.shape)) for part in rows)
+            raise InputError(
+                f"{type(self.model).__name__} returns {len(rows)} tensors with a row for each node "
+                f"({shapes}). Say which holds the class scores, for instance "
+                "forward=lambda model, data: model(...)[1]."
+            )
+        output = first_tensor(returned)
         if output is None:
             raise InputError(
                 f"{type(self.model).__name__} must return a floating-point tensor; it returned "
@@ -132,7 +146,7 @@ class Probe:
         return [found[i] for i in range(len(targets))]
 
     def _evaluate(self, function: LayerFunction, label: str, data: Data) -> Tensor:
-        value = first_tensor(function(self.model, data))
+        value = first_tensor(function(self.model, with_copies(data, self._overwritten)))
         if value is None:
             raise InputError(
                 f"The layer function '{label}' must return a floating-point tensor; "
@@ -147,6 +161,10 @@ class Probe:
             )
         return self._tracers[functions]
 
+    def _forward(self, model: nn.Module, data: Data) -> Any:
+        """Call the model on a graph of its own: what it sets there reaches nobody else."""
+        return self._call(model, with_copies(data, self._overwritten))
+
     @torch.no_grad()
     def _trace(self) -> list[Call]:
         calls: list[Call] = []
@@ -158,9 +176,12 @@ class Probe:
             calls.append(Call(name, index, tuple(tensor.shape), identity))
             alive.append(tensor)
 
+        graph = with_copies(self.data, list(graph_tensors(self.data)))
+        before = {key: value._version for key, value in graph_tensors(graph).items()}  # pyright: ignore[reportPrivateUsage]
+        given = dict(graph_tensors(graph))
         with Tracer(self.model, functions=True) as tracer:
             try:
-                tracer.follow(lambda: self._forward(self.model, self.data), see)
+                tracer.follow(lambda: self._call(self.model, graph), see)
             except InputError:
                 raise
             except Exception as error:
@@ -169,7 +190,20 @@ class Probe:
                     f"{type(error).__name__}: {str(error).strip()}. Hand in a graph like those "
                     "that it was trained on, or say how to call it with forward=."
                 ) from error
+        self._overwritten = [
+            key
+            for key, value in given.items()
+            if value._version != before[key]  # pyright: ignore[reportPrivateUsage]
+        ]
         return calls
+
+
+def with_copies(data: Data, names: list[str]) -> Data:
+    """The same graph, in which some tensors are copies; the others are shared."""
+    graph = copy.copy(data)
+    for name in names:
+        graph[name] = graph[name].clone()
+    return graph
 
 
 def _ordinary(data: Data) -> Data:

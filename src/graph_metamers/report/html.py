@@ -102,6 +102,7 @@ def _asked(audit: "Audit") -> list[tuple[str, str]]:
         ("Model", str(question["model"])),
         ("Graph", f"{question['dataset']}: {_size(question)}"),
         ("Layers", _listed(question["layers"])),
+        *([("Left out", _listed(list(question["skipped"])))] if question.get("skipped") else []),
         ("What varies", "; ".join(_varies(way) for way in question["vary"])),
         ("Search", str(question["search"])),
         ("Random starts", _starts(question["seeds"])),

@@ -1,5 +1,6 @@
 """The paper's search: Adam on the soft graph (Eqs. 5–6)."""
 
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Adam(Search):
         best, history, spent = Best(problem.data), list[float](), 0.0
         if checkpoint is not None and checkpoint.exists():
             spent = _resume(checkpoint, problem, parameters, optimizer, generator, best, history)
+        lowest = list(itertools.accumulate(history, min))  # the least error up to each step
         began = saved = time.perf_counter()
 
         status = None
@@ -80,8 +82,9 @@ class Adam(Search):
             loss = problem.error(graph)
             error = float(loss.detach())
             history.append(error)
+            lowest.append(min(error, lowest[-1]) if lowest else error)
             best.offer(graph, error, step)
-            status = self._ended(history, best, parameters, problem.tol)
+            status = self._ended(history, lowest, best, parameters, problem.tol)
             if watch is not None:
                 watch(step, self.steps, best.error)
             if status is not None:
@@ -117,10 +120,15 @@ class Adam(Search):
         )
 
     def _ended(
-        self, history: list[float], best: Best, parameters: list[Tensor], tol: float
+        self,
+        history: list[float],
+        lowest: list[float],
+        best: Best,
+        parameters: list[Tensor],
+        tol: float,
     ) -> Status | None:
         step = len(history) - 1
-        status = self._outcome(history, best, tol)
+        status = self._outcome(lowest, best, tol)
         look = status is not None or step % FINITE_CHECK_STEPS == 0
         if not math.isfinite(history[-1]) or (
             look and not all(bool(p.sum().isfinite()) for p in parameters)
@@ -128,15 +136,15 @@ class Adam(Search):
             return Status.MATCHED if best.error <= tol else Status.NONFINITE
         return status
 
-    def _outcome(self, history: list[float], best: Best, tol: float) -> Status | None:
-        step = len(history) - 1
+    def _outcome(self, lowest: list[float], best: Best, tol: float) -> Status | None:
+        step = len(lowest) - 1
         matched = best.error <= tol
         if matched and (self.stop_at_tol or step == self.steps or best.error == 0):
             return Status.MATCHED
         if step == self.steps:
             return Status.BUDGET_SPENT
         if self.patience is not None and step > self.patience:
-            before = min(history[: -self.patience])
+            before = lowest[-self.patience - 1]
             if best.error > before * (1 - 1e-3):
                 return Status.MATCHED if matched else Status.STALLED
         return None

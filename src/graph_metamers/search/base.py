@@ -1,5 +1,6 @@
 """What every search is given, and what it gives back."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -157,7 +158,12 @@ class Best:
     @property
     def graph(self) -> Data:
         """The best graph."""
-        return self._reference.clone().update(self._changed)
+        graph = copy.copy(self._reference)
+        for key, value in self._reference.to_dict().items():
+            # What stayed is copied: a change to the metamer never reaches the reference.
+            if key not in self._changed and isinstance(value, Tensor):
+                graph[key] = value.clone()
+        return graph.update(self._changed)
 
     def state(self) -> dict[str, Any]:
         """All there is to save."""

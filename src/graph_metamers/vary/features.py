@@ -81,7 +81,7 @@ class BinaryVariable(Variable):
         self._vary, self._data = vary, data
         self._soft = random_features(x, generator).requires_grad_()
         self._ones = int(x.count_nonzero())
-        self._hard, self._gradient = torch.zeros_like(x), torch.empty_like(x)
+        self._hard, self._gradient = _like(x), _like(x)
         self._places = torch.empty(0, dtype=torch.long, device=x.device)  # of the ones in `_hard`
         self._threshold = self._guess = -math.inf
         self.parameters = [self._soft]
@@ -273,7 +273,7 @@ class ContinuousVariable(Variable):
         x = _features(data)
         self._vary, self._data = vary, data
         self._soft = random_features(x, generator).requires_grad_()
-        self._hard, self._gradient = torch.empty_like(x), torch.empty_like(x)
+        self._hard, self._gradient = _like(x), _like(x)
         self.parameters = [self._soft]
 
     def render(self) -> Data:
@@ -348,3 +348,7 @@ def _features(data: Data) -> Matrix:
     if data.x is None:
         raise InputError("data.x must be a floating point matrix [nodes, features]; data has none.")
     return data.x.detach()
+
+
+def _like(x: Matrix) -> Matrix:
+    return torch.zeros_like(x, memory_format=torch.contiguous_format)

@@ -2,10 +2,11 @@
 
 from graph_metamers.zoo.adversarial import AdversarialTraining
 from graph_metamers.zoo.graphormer import Graphormer
-from graph_metamers.zoo.models import GAT, GCN, GIN, ChebNet, GraphSAGE
-from graph_metamers.zoo.training import MODELS, Trained, Training, train
+from graph_metamers.zoo.models import ACTIVATIONS, GAT, GCN, GIN, ChebNet, GraphSAGE
+from graph_metamers.zoo.training import MODELS, Model, Trained, Training, train
 
 __all__ = [
+    "ACTIVATIONS",
     "GAT",
     "GCN",
     "GIN",
@@ -14,6 +15,7 @@ __all__ = [
     "ChebNet",
     "GraphSAGE",
     "Graphormer",
+    "Model",
     "Trained",
     "Training",
     "train",

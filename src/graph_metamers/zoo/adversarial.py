@@ -1,12 +1,12 @@
 """Adversarial training: each epoch on features that were perturbed to raise the loss."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from graph_metamers.errors import InputError, check_count, check_positive
 
@@ -50,27 +50,19 @@ class AdversarialTraining:
         if self.norm not in ("l2", "linf"):
             raise InputError(f"norm must be 'l2' or 'linf'; got {self.norm!r}.")
 
-    def perturbed(
-        self, model: nn.Module, x: Matrix, edge_index: Tensor, labels: Tensor, mask: Tensor
-    ) -> Matrix:
-        """Features within the ball that raise the loss on the nodes in `mask`.
-
-        The model attacks as it is, in training or evaluation mode; its weights get no gradient.
+    def perturbed(self, loss: Callable[[Matrix], Tensor], x: Matrix) -> Matrix:
+        """Features within the ball around `x` that raise the loss.
 
         Args:
-            model: The model to attack, called with (x, edge_index).
+            loss: The loss as a function of the features, differentiable.
             x: Clean features.
-            edge_index: Edges [2, edges].
-            labels: Class of each node [nodes].
-            mask: Nodes whose loss is raised [nodes], boolean.
         """
         low, high = float(x.min()), float(x.max())
         length = self.step_size or 2.5 * self.epsilon / self.steps
         attacked = x
         for _ in range(self.steps):
             attacked = attacked.detach().requires_grad_()
-            loss = F.cross_entropy(model(attacked, edge_index)[mask], labels[mask])
-            (gradient,) = torch.autograd.grad(loss, attacked)
+            (gradient,) = torch.autograd.grad(loss(attacked), attacked)
             with torch.no_grad():
                 delta = attacked - x + length * self._direction(gradient)
                 attacked = (x + self._projected(delta)).clamp_(low, high)

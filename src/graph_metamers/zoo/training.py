@@ -10,14 +10,15 @@ import torch.nn.functional as F
 import torch_geometric
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.utils import subgraph
 
 from graph_metamers.datasets import cache_folder
+from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count, check_positive, listing, suggestion
 from graph_metamers.probe import check_data
+from graph_metamers.probe.forward import bind_forward
 from graph_metamers.progress import progress_bar
-from graph_metamers.digests import digest
-from graph_metamers.storage import load_tensors, save_tensors
+from graph_metamers.storage import graph_tensors, load_tensors, save_tensors
+from graph_metamers.vary import with_features
 from graph_metamers.zoo.adversarial import AdversarialTraining
 from graph_metamers.zoo.graphormer import Graphormer
 from graph_metamers.zoo.models import GAT, GCN, GIN, ChebNet, GraphSAGE, NodeClassifier
@@ -116,7 +117,7 @@ def train(
         "options": options,
         "training": asdict(training),
         "seed": seed,
-        "data": digest(data.x, data.edge_index, labels, masks),
+        "data": digest(graph_tensors(data)),
         "torch": str(torch.__version__),  # a class of its own, which no file may hold
         "torch_geometric": torch_geometric.__version__,
     }
@@ -124,7 +125,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = _build(name, data.num_features, int(labels.max()) + 1, options).to(device)
-        key = digest(provenance, device.type)
+        key = digest(provenance, model, device.type)  # the model: its code, defaults and start
         path = Path(cache or cache_folder() / "models") / f"{name.lower()}-{key}.pt"
         saved = _load(path, model)
         if saved is None:
@@ -183,7 +184,16 @@ def _fit(
     optimizer = torch.optim.Adam(
         model.parameters(), lr=training.lr, weight_decay=training.weight_decay
     )
-    x, edge_index, y, mask = _seen(data, labels, masks, training.inductive)
+    kept = ~masks["test"] if training.inductive else torch.ones_like(masks["test"])
+    graph = data.subgraph(kept) if training.inductive else data
+    x: Tensor = graph.x  # pyright: ignore[reportAssignmentType]
+    y, mask = labels[kept], {name: m[kept] for name, m in masks.items()}
+    forward = bind_forward(model, graph)  # as it is read later, with edge weights if there are any
+
+    def loss_at(x: Tensor) -> Tensor:
+        output = forward(model, with_features(graph, x))
+        return F.cross_entropy(output[mask["train"]], y[mask["train"]])
+
     history: list[float] = []
     best, best_epoch, weights = -1.0, 0, copy.deepcopy(model.state_dict())
     with progress_bar("Training", value="loss", shown=progress) as watch, torch.enable_grad():
@@ -191,9 +201,9 @@ def _fit(
             seen = x
             if training.adversarial is not None:
                 model.eval()
-                seen = training.adversarial.perturbed(model, x, edge_index, y, mask)
+                seen = training.adversarial.perturbed(loss_at, x)
             model.train()
-            loss = F.cross_entropy(model(seen, edge_index)[mask], y[mask])
+            loss = loss_at(seen)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -213,25 +223,12 @@ def _fit(
     return {"accuracy": _accuracies(model, data, labels, masks), "history": history}
 
 
-def _seen(
-    data: Data, labels: Tensor, masks: dict[str, Tensor], inductive: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Features, edges, labels and training mask as training sees them."""
-    x: Tensor = data.x  # pyright: ignore[reportAssignmentType]
-    edge_index: Tensor = data.edge_index  # pyright: ignore[reportAssignmentType]
-    if not inductive:
-        return x, edge_index, labels, masks["train"]
-    kept = ~masks["test"]
-    edges, _ = subgraph(kept, edge_index, relabel_nodes=True)
-    return x[kept], edges, labels[kept], masks["train"][kept]
-
-
 @torch.no_grad()
 def _accuracies(
     model: nn.Module, data: Data, labels: Tensor, masks: dict[str, Tensor]
 ) -> dict[str, float]:
     model.eval()
-    correct = model(data.x, data.edge_index).argmax(dim=1) == labels
+    correct = bind_forward(model, data)(model, data).argmax(dim=1) == labels
     return {name: float(correct[mask].double().mean()) for name, mask in masks.items()}
 
 
