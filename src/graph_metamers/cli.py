@@ -102,7 +102,7 @@ def audit_command(
     """Build metamers of a graph, score them, and write a report to look at."""
     zoo_options = _zoo_options(hidden, depth, activation, residual, adversarial)
     graph, network, names = _problem(dataset, data, model, weights, zoo_options, device)
-    numbered = getattr(network, "layer_names", [])
+    numbered = network.layer_names if isinstance(network, zoo.Model) else []
     chosen: list[Layer] | None = [_layer(name, numbered) for name in layer or []] or None
     try:
         result = audit(
@@ -185,7 +185,7 @@ def command_line() -> str:
 
 def _layer(name: str, numbered: list[str]) -> str:
     """A zoo model's layers may be counted as the paper does, from 1."""
-    return numbered[int(name) - 1] if name.isdigit() and 0 < int(name) <= len(numbered) else name
+    return numbered[int(name) - 1] if name.isdecimal() and 0 < int(name) <= len(numbered) else name
 
 
 def _zoo_options(

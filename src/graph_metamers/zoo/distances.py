@@ -1,5 +1,7 @@
 """Shortest path lengths between all nodes, a byte each, computed once for a set of edges."""
 
+import contextlib
+
 import numpy as np
 import scipy.sparse
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from graph_metamers.datasets import cache_folder
 from graph_metamers.digests import digest
+from graph_metamers.errors import InputError
 from graph_metamers.storage import load_tensors, save_tensors
 
 KEEP_NODES = 1000  # smaller graphs are computed again faster than they are read
@@ -43,7 +46,10 @@ _memory: dict[str, Tensor] = {}  # the last distances asked for: a training asks
 def _found_or_searched(key: str, edge_index: Tensor, nodes: int, cap: int) -> Tensor:
     path = cache_folder() / "distances" / f"{key}.pt"
     if path.exists():
-        return load_tensors(path, kind="a distance matrix")["distances"]
+        with contextlib.suppress(InputError, KeyError, TypeError, AttributeError):
+            saved: Tensor = load_tensors(path, kind="a distance matrix")["distances"]
+            if saved.shape == (nodes, nodes) and saved.dtype == torch.int8:
+                return saved  # else it is damaged, and replaced
     distances = torch.from_numpy(_search(edge_index.cpu().numpy(), nodes, cap))
     if nodes > KEEP_NODES:
         save_tensors(path, {"distances": distances})

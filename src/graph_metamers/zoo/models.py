@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import ChebConv, GATConv, GCNConv, GINConv, SAGEConv
 
 from graph_metamers.errors import InputError, check_count, listing
+from graph_metamers.zoo.settings import Training
 
 Activation = Literal["relu", "elu", "leaky_relu", "gelu", "silu", "tanh"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -80,6 +81,7 @@ class NodeClassifier(nn.Module):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    default_training: ClassVar[Training] = Training()
 
     def __init__(
         self,

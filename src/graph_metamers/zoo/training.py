@@ -13,53 +13,20 @@ from torch_geometric.data import Data
 
 from graph_metamers.datasets import cache_folder
 from graph_metamers.digests import digest
-from graph_metamers.errors import InputError, check_count, check_positive, listing, suggestion
+from graph_metamers.errors import InputError, check_count, listing, suggestion
 from graph_metamers.probe import check_data
 from graph_metamers.probe.forward import bind_forward
 from graph_metamers.progress import progress_bar
 from graph_metamers.storage import graph_tensors, load_tensors, save_tensors
 from graph_metamers.vary import with_features
-from graph_metamers.zoo.adversarial import AdversarialTraining
 from graph_metamers.zoo.graphormer import Graphormer
 from graph_metamers.zoo.models import GAT, GCN, GIN, ChebNet, GraphSAGE, NodeClassifier
+from graph_metamers.zoo.settings import Training
 
 Model = NodeClassifier | Graphormer
 MODELS: dict[str, type[Model]] = {
     model.name: model for model in (GCN, ChebNet, GraphSAGE, GIN, GAT, Graphormer)
 }
-
-
-@dataclass(frozen=True)
-class Training:
-    """The paper's training: Adam and early stopping on the validation accuracy.
-
-    Args:
-        lr: Learning rate, 1e-3 in the paper.
-        weight_decay: L2 penalty.
-        epochs: Epochs at most.
-        patience: End when the validation accuracy has not risen for this many epochs.
-        validate_every: Epochs from one look at the validation accuracy to the next.
-        adversarial: Train on perturbed features; None trains on clean ones.
-        inductive: Whether training sees the graph without its test nodes and their edges.
-    """
-
-    lr: float = 1e-3
-    weight_decay: float = 5e-4
-    epochs: int = 2000
-    patience: int = 200
-    validate_every: int = 1
-    adversarial: AdversarialTraining | None = None
-    inductive: bool = False
-
-    def __post_init__(self) -> None:
-        check_positive("lr", self.lr)
-        if not 0 <= self.weight_decay < float("inf"):
-            raise InputError(
-                f"weight_decay must be zero or more and finite; got {self.weight_decay}."
-            )
-        check_count("epochs", self.epochs)
-        check_count("patience", self.patience)
-        check_count("validate_every", self.validate_every)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +64,7 @@ def train(
         name: One of `MODELS`.
         data: A graph with `x`, `edge_index`, `y` and train, val and test masks.
         seed: Seed of the weights and of dropout. The global random state is left as it was.
-        training: How to train.
+        training: How to train; by default as the paper does, Graphormer its own way.
         cache: Folder of the trained models; by default in `cache_folder()`.
         progress: Whether to show a bar once it takes longer than two seconds.
         **options: The model's own, such as `hidden=16`, `depth=2`.
@@ -108,10 +75,10 @@ def train(
     Raises:
         InputError: The model or an option is unknown, or the graph lacks labels or masks.
     """
-    training = training or Training()
     check_count("seed", seed, least=0)
     check_data(data)
     labels, masks = _supervision(data)
+    training = training or _class(name).default_training
     provenance = {
         "model": name.lower(),
         "options": options,
@@ -161,16 +128,20 @@ def _supervision(data: Data) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def _build(name: str, features: int, classes: int, options: dict[str, Any]) -> Model:
+    try:
+        return _class(name)(features, classes, **options)
+    except TypeError as error:
+        raise InputError(f"model='{name}' cannot be built with {options}: {error}.") from error
+
+
+def _class(name: str) -> type[Model]:
     key = name.lower()
     if key not in MODELS:
         raise InputError(
             f"model='{name}' is not a zoo model.{suggestion(key, MODELS)} "
             f"Choose among {listing(MODELS)}, or hand in your own."
         )
-    try:
-        return MODELS[key](features, classes, **options)
-    except TypeError as error:
-        raise InputError(f"model='{name}' cannot be built with {options}: {error}.") from error
+    return MODELS[key]
 
 
 def _fit(
@@ -211,7 +182,7 @@ def _fit(
             if epoch % training.validate_every:
                 continue
 
-            accuracy = _accuracies(model, data, labels, masks)["val"]
+            accuracy = _accuracies(model, graph, y, mask)["val"]
             history.append(accuracy)
             if accuracy > best:
                 best, best_epoch, weights = accuracy, epoch, copy.deepcopy(model.state_dict())

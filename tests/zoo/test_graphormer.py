@@ -1,0 +1,280 @@
+"""Graphormer: attention by the plain formula, distances by scipy, a block by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import shortest_path
+from torch import Tensor, nn
+
+from graph_metamers.zoo import Graphormer, distances, graphormer
+from graph_metamers.zoo.distances import path_lengths
+from graph_metamers.zoo.graphormer import biased_attention
+
+
+@pytest.fixture(autouse=True)
+def _forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distances, "_memory", {})
+
+
+def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, distance: Tensor) -> Tensor:
+    logits = q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]) + bias[:, distance.long()]
+    return logits.softmax(-1) @ v
+
+
+def inputs(queries: int, keys: int, heads: int, units: int, dtype: torch.dtype) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(queries + keys)
+    shapes = [(heads, n, units) for n in (queries, keys, keys)] + [(heads, 5)]
+    drawn = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+    distance = torch.randint(0, 5, (queries, keys), generator=generator).to(torch.int8)
+    return [*(t.requires_grad_() for t in drawn), distance]
+
+
+def random_graph(seed: int, nodes: int, edges: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, nodes, (2, edges), generator=generator)
+
+
+# -------------------------------------------------------------------------------- attention
+
+
+@pytest.mark.parametrize("entries", [1, 2 * 30 * 7, 2 * 30 * 10, 2 * 30 * 39, 1 << 21])
+@pytest.mark.parametrize(
+    ("dtype", "precise"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=str
+)
+def test_attention_equals_the_plain_formula(dtype, precise, entries):
+    *weights, distance = inputs(40, 30, 2, 8, dtype)
+    chunked = biased_attention(*weights, distance, entries=entries)
+    formula = plain(*weights, distance)
+    assert float((chunked - formula).detach().abs().max()) < precise
+    direction = torch.randn(chunked.shape, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    slopes = torch.autograd.grad(chunked, weights, direction)
+    for slope, by_formula in zip(
+        slopes, torch.autograd.grad(formula, weights, direction), strict=True
+    ):
+        # sums of up to 40 · 30 terms: relative to the greatest
+        error = float((slope - by_formula).abs().max() / by_formula.abs().max())
+        assert error < precise
+
+
+@pytest.mark.parametrize("entries", [1, 2 * 4 * 2, 1 << 21])
+def test_attention_gradcheck(entries):
+    *weights, distance = inputs(5, 4, 2, 3, torch.float64)
+
+    def attention(*w: Tensor) -> Tensor:
+        return biased_attention(*w, distance, entries=entries)
+
+    assert torch.autograd.gradcheck(attention, tuple(weights))
+
+
+@pytest.mark.parametrize("wanted", range(4))
+def test_attention_gradient_of_one_input_alone(wanted):
+    *weights, distance = inputs(6, 5, 2, 3, torch.float64)
+    alone = [w if i == wanted else w.detach() for i, w in enumerate(weights)]
+    slopes = [
+        torch.autograd.grad(out.square().sum(), alone[wanted])[0]
+        for out in (biased_attention(*alone, distance), plain(*alone, distance))
+    ]
+    torch.testing.assert_close(*slopes, rtol=1e-10, atol=1e-12)
+
+
+def test_attention_of_great_logits_is_finite():
+    *weights, distance = (t.detach() for t in inputs(6, 5, 2, 3, torch.float32))
+    weights[0] *= 1e4
+    assert bool(biased_attention(*weights, distance, entries=20).isfinite().all())
+
+
+# -------------------------------------------------------------------------------- distances
+
+
+def by_scipy(edge_index: Tensor, nodes: int, cap: int) -> np.ndarray:
+    row, column = edge_index.numpy()
+    graph = coo_matrix((np.ones(len(row)), (row, column)), (nodes, nodes)).tocsr()
+    lengths = shortest_path(graph, unweighted=True).T  # from column to row
+    return np.where(np.isinf(lengths), cap + 1, np.minimum(lengths, cap)).astype(np.int8)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    seed=st.integers(0, 999),
+    nodes=st.integers(1, 20),
+    edges=st.integers(0, 40),
+    cap=st.integers(1, 120),
+)
+def test_distances_are_scipys(seed, nodes, edges, cap):
+    edge_index = random_graph(seed, nodes, edges)  # directed, with self-loops and repeated edges
+    found = path_lengths(edge_index, nodes, cap)
+    assert found.dtype == torch.int8
+    np.testing.assert_array_equal(found.numpy(), by_scipy(edge_index, nodes, cap))
+
+
+@pytest.mark.parametrize("cap", [1, 8, 120])
+def test_distances_of_a_long_path_and_several_blocks(cap):
+    path = torch.stack([torch.arange(699), torch.arange(1, 700)])
+    edge_index = torch.cat([path, path[:, :300].flip(0)], dim=1)
+    found = path_lengths(edge_index, 700, cap)
+    np.testing.assert_array_equal(found.numpy(), by_scipy(edge_index, 700, cap))
+    assert int(found[699, 0]) == cap
+    assert int(found[0, 699]) == cap + 1
+
+
+def test_distances_of_edges_in_no_order_and_of_other_edges():
+    one, other = torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 1], [2, 1]])
+    for _ in range(2):  # what is remembered of one is not taken for the other
+        assert path_lengths(one, 3, 5)[2].tolist() == [2, 1, 0]
+        assert path_lengths(other, 3, 5)[2].tolist() == [1, 6, 0]
+        assert path_lengths(one, 3, 1)[2].tolist() == [1, 1, 0]
+
+
+def test_distances_of_large_graphs_are_kept_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPH_METAMERS_CACHE", str(tmp_path))
+    monkeypatch.setattr(distances, "KEEP_NODES", 20)
+    folder = tmp_path / "distances"
+    path_lengths(random_graph(0, 20, 40), 20, 8)
+    assert not folder.exists()
+
+    edge_index = random_graph(0, 21, 40)
+    first = path_lengths(edge_index, 21, 8).clone()
+    (entry,) = folder.iterdir()
+    search = distances._search
+    monkeypatch.setattr(distances, "_search", None)
+    assert path_lengths(edge_index, 21, 8).equal(first)  # from memory
+    distances._memory.clear()
+    assert path_lengths(edge_index, 21, 8).equal(first)  # from disk
+
+    monkeypatch.setattr(distances, "_search", search)
+    for damage in (b"", b"text", entry.read_bytes()[:-100]):
+        entry.write_bytes(damage)
+        distances._memory.clear()
+        assert path_lengths(edge_index, 21, 8).equal(first)
+        assert torch.load(entry, weights_only=True)["distances"].equal(first)
+    for holds in ([1, 2], {}, {"distances": first[:5]}, {"distances": None}):
+        torch.save(holds, entry)
+        distances._memory.clear()
+        assert path_lengths(edge_index, 21, 8).equal(first)
+
+
+# -------------------------------------------------------------------------------- the model
+
+
+def built(**options) -> Graphormer:
+    """In float64, every weight drawn anew: biases of attention start at zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Graphormer(3, 2, **options).double().eval()
+        for weight in network.parameters():
+            nn.init.normal_(weight, std=0.5)
+    return network
+
+
+def test_the_first_block_by_hand():
+    # 0 → 1 → 2, 0 → 2 not; 3 alone. From column to row, 2 is the cap and 3 says no path.
+    edge_index = torch.tensor([[0, 1], [1, 2]])
+    distance = np.array([[0, 3, 3, 3], [1, 0, 3, 3], [2, 1, 0, 3], [3, 3, 3, 0]])
+    x = np.array([[1.0, 0, 2], [0, -1, 1], [3, 1, 0], [0.5, 2, -1]])
+    network = built(hidden=4, heads=2, depth=1, cap=2, activation="elu")
+    w = {name: value.detach().numpy() for name, value in network.state_dict().items()}
+
+    def linear(h: np.ndarray, name: str) -> np.ndarray:
+        return h @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    def normed(h: np.ndarray, name: str) -> np.ndarray:
+        h = (h - h.mean(1, keepdims=True)) / np.sqrt(h.var(1, keepdims=True) + 1e-5)
+        return h * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    h = linear(x, "embed") + w["in_degree.weight"][[0, 1, 1, 0]]
+    h = h + w["out_degree.weight"][[1, 1, 0, 0]]
+    z = linear(normed(h, "layer1.norm1"), "layer1.attention.qkv")
+    mixed = []
+    for head in range(2):
+        q, k, v = (z[:, 4 * i + 2 * head : 4 * i + 2 * head + 2] for i in range(3))
+        logits = q @ k.T / math.sqrt(2) + w["layer1.attention.bias"][head][distance]
+        p = np.exp(logits)
+        mixed.append(p / p.sum(1, keepdims=True) @ v)
+    h = h + linear(np.concatenate(mixed, axis=1), "layer1.attention.out")
+    z = linear(normed(h, "layer1.norm2"), "layer1.ffn.0")
+    z = np.where(z > 0, z, np.expm1(np.minimum(z, 0)))
+    h = h + linear(z, "layer1.ffn.2")
+
+    seen = []
+    network.layer1.register_forward_hook(lambda layer, args, out: seen.append(out))
+    scores = network(torch.from_numpy(x), edge_index)
+    np.testing.assert_allclose(seen[0].detach().numpy(), h, atol=1e-12)
+    by_hand = linear(normed(h, "head.0"), "head.1")
+    np.testing.assert_allclose(scores.detach().numpy(), by_hand, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 999), nodes=st.integers(2, 12), edges=st.integers(0, 25), data=st.data()
+)
+def test_it_is_equivariant_to_permutations_of_the_nodes(seed, nodes, edges, data):
+    network = built(hidden=8, heads=2, cap=3)
+    edge_index = random_graph(seed, nodes, edges)
+    x = torch.randn(nodes, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    order = torch.tensor(data.draw(st.permutations(range(nodes))))
+    scores = network(x, edge_index)
+    permuted = network(x[order], order.argsort()[edge_index])
+    torch.testing.assert_close(permuted, scores[order], rtol=0, atol=1e-10)
+
+
+def test_chunks_do_not_change_the_model(small, monkeypatch):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Graphormer(40, 3).double().eval()
+    x = small.x.double().requires_grad_()
+
+    def run() -> tuple[Tensor, Tensor]:
+        scores = network(x, small.edge_index)
+        return scores.detach(), torch.autograd.grad(scores.square().sum(), x)[0]
+
+    whole = run()
+    monkeypatch.setitem(biased_attention.__kwdefaults__, "entries", 500)
+    chunks = []
+    of_size = graphormer._chunks
+    monkeypatch.setattr(
+        graphormer, "_chunks", lambda *given: chunks.append(given) or of_size(*given)
+    )
+    for one, other in zip(whole, run(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    assert (60, 4) in chunks  # 500 entries of 2 heads · 60 keys
+
+
+def test_keys_are_sampled_in_training_only(small, monkeypatch):
+    attended = []
+    attention = graphormer.biased_attention
+
+    def watched(q, k, v, bias, distance):
+        attended.append((q.shape[1], k.shape[1], v.shape[1], tuple(distance.shape)))
+        return attention(q, k, v, bias, distance)
+
+    monkeypatch.setattr(graphormer, "biased_attention", watched)
+    network = Graphormer(40, 3, keys=10, depth=1, dropout=0.0)
+    with torch.random.fork_rng():
+        network.train()
+        assert not torch.equal(*(network(small.x, small.edge_index) for _ in range(2)))
+        network.eval()
+        assert torch.equal(*(network(small.x, small.edge_index) for _ in range(2)))
+        network = Graphormer(40, 3, keys=60, depth=1, dropout=0.0).train()
+        assert torch.equal(*(network(small.x, small.edge_index) for _ in range(2)))
+    assert attended == [(60, 10, 10, (60, 10))] * 2 + [(60, 60, 60, (60, 60))] * 4
+
+
+def test_degrees_above_the_greatest_count_as_it():
+    hub = torch.stack([torch.arange(1, 101), torch.zeros(100, dtype=torch.long)])
+    assert graphormer._clipped_degree(hub[1], 101).tolist() == [64] + [0] * 100
+    assert built(hidden=4)(torch.ones(101, 3, dtype=torch.float64), hub).shape == (101, 2)
+
+
+def test_distances_are_computed_once_for_many_forwards(small, monkeypatch):
+    calls = []
+    search = distances._search
+    monkeypatch.setattr(distances, "_search", lambda *given: calls.append(1) or search(*given))
+    network = Graphormer(40, 3).eval()
+    for _ in range(3):
+        network(small.x, small.edge_index)
+    assert len(calls) == 1
