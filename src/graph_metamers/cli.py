@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import shlex
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,7 +101,7 @@ def audit_command(
     ] = Path("audit"),
 ) -> None:
     """Build metamers of a graph, score them, and write a report to look at."""
-    zoo_options = _zoo_options(hidden, depth, activation, residual, adversarial)
+    zoo_options = _zoo_options(hidden, depth, activation, residual, adversarial, model)
     graph, network, names = _problem(dataset, data, model, weights, zoo_options, device)
     numbered = network.layer_names if isinstance(network, zoo.Model) else []
     chosen: list[Layer] | None = [_layer(name, numbered) for name in layer or []] or None
@@ -149,7 +150,7 @@ def layers_command(
     device: DeviceOption = "cpu",
 ) -> None:
     """List the layers of a model that metamers can be built for, with their shapes."""
-    zoo_options = _zoo_options(hidden, depth, activation, residual, adversarial)
+    zoo_options = _zoo_options(hidden, depth, activation, residual, adversarial, model)
     graph, network, _ = _problem(dataset, data, model, weights, zoo_options, device)
     for one in layers(network, graph):
         typer.echo(str(one))
@@ -194,6 +195,7 @@ def _zoo_options(
     activation: str | None,
     residual: bool,
     adversarial: bool,
+    model: str,
 ) -> dict[str, Any]:
     """The options that were given; the model's own defaults stand for the others."""
     given = {"hidden": hidden, "depth": depth, "activation": activation}
@@ -201,7 +203,8 @@ def _zoo_options(
     if residual:
         options["residual"] = True
     if adversarial:
-        options["training"] = zoo.Training(adversarial=zoo.AdversarialTraining())
+        known = zoo.MODELS.get(model.lower(), zoo.GCN)  # an unknown one is told of later
+        options["training"] = replace(known.default_training, adversarial=zoo.AdversarialTraining())
     return options
 
 

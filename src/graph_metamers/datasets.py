@@ -219,12 +219,27 @@ class ContextualSBM:
             raise InputError(
                 f"x must be [{self.nodes}, {self.features}] for this model; got {list(x.shape)}."
             )
+        if not bool(((x == 0) | (x == 1)).all()):
+            raise InputError("x must be binary for the posterior of csbm; it holds other values.")
         p = self.word_probabilities.double()
         x = x.double()
         log_odds = _likelihood(x, 1 - x, p)
         if edge_index is not None and labels is not None:
+            self._check_structure(edge_index, labels)
             log_odds = log_odds + self._structure(edge_index, labels)
         return log_odds.softmax(dim=1)
+
+    def _check_structure(self, edge_index: Tensor, labels: Tensor) -> None:
+        if labels.shape != (self.nodes,) or labels.min() < 0 or labels.max() >= self.classes:
+            raise InputError(
+                f"labels must be a class 0 … {self.classes - 1} for each of the {self.nodes} "
+                f"nodes; got {list(labels.shape)} from {int(labels.min())} to {int(labels.max())}."
+            )
+        if edge_index.numel() and not 0 <= edge_index.min() <= edge_index.max() < self.nodes:
+            raise InputError(
+                f"edge_index must number nodes 0 … {self.nodes - 1}; got "
+                f"{int(edge_index.min())} to {int(edge_index.max())}."
+            )
 
     def _structure(self, edge_index: Tensor, labels: Tensor) -> Tensor:
         within, between = self.edge_probabilities

@@ -13,6 +13,7 @@ from torch import nn
 import graph_metamers as gm
 from graph_metamers.zoo import ACTIVATIONS, GAT, GCN, GIN, MODELS, ChebNet, GraphSAGE
 from graph_metamers.zoo.models import drop
+from helpers import unchecked_types
 
 CONVOLUTIONS = [name for name in MODELS if name != "graphormer"]
 
@@ -209,9 +210,7 @@ def test_metamers_at_every_layer(name, small):
         torch.manual_seed(0)
         network = MODELS[name](40, 3).eval()
     for layer in network.layer_names:
-        found = gm.metamer(
-            network, small, layer, search=gm.Adam(lr=0.05, steps=20), progress=False
-        )
+        found = gm.metamer(network, small, layer, search=gm.Adam(lr=0.05, steps=20), progress=False)
         assert math.isfinite(found.activation_error)
         assert min(found.history) < found.history[0]
 
@@ -305,7 +304,7 @@ def test_dropout_acts_in_training_only(name, small):
     ids=str,
 )
 def test_bad_options_are_told_in_a_sentence(name, options, sentence, small, tmp_path):
-    with pytest.raises(gm.InputError, match=re.escape(sentence)) as told:
+    with pytest.raises(gm.InputError, match=re.escape(sentence)) as told, unchecked_types():
         gm.zoo.train(name, small, cache=tmp_path, **options)
     (option,) = options
     assert option in str(told.value)

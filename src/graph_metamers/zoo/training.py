@@ -156,7 +156,8 @@ def _fit(
         model.parameters(), lr=training.lr, weight_decay=training.weight_decay
     )
     kept = ~masks["test"] if training.inductive else torch.ones_like(masks["test"])
-    graph = data.subgraph(kept) if training.inductive else data
+    # of a copy: PyG notes on a graph what its attributes are, which the user's must not carry
+    graph = copy.copy(data).subgraph(kept) if training.inductive else data
     x: Tensor = graph.x  # pyright: ignore[reportAssignmentType]
     y, mask = labels[kept], {name: m[kept] for name, m in masks.items()}
     forward = bind_forward(model, graph)  # as it is read later, with edge weights if there are any

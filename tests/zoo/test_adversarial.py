@@ -1,0 +1,279 @@
+"""Adversarial and inductive training: the attack's limits, its effect, what is not looked at."""
+
+import copy
+import pickle
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+import graph_metamers as gm
+from graph_metamers.zoo import MODELS, AdversarialTraining, Training, train
+from helpers import unchecked_types
+
+EPSILONS = {"l2": 1.0, "linf": 0.1}
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    one, other = a.state_dict(), b.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def loss_of(model: nn.Module, data: Data, mask: Tensor):
+    def loss(x: Tensor) -> Tensor:
+        return F.cross_entropy(model(x, data.edge_index)[mask], data.y[mask])
+
+    return loss
+
+
+def untrained(name: str = "gcn") -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return MODELS[name](40, 3).eval()
+
+
+# -------------------------------------------------------------------------------- the attack
+
+
+@pytest.mark.parametrize("step_size", [None, 0.01, 100.0])
+@pytest.mark.parametrize("epsilon", [0.05, 1.0, 3.0])
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("features", ["binary", "continuous"])
+def test_it_stays_in_the_ball_and_among_the_features(features, norm, epsilon, step_size, small):
+    x = small.x
+    if features == "continuous":
+        x = torch.randn(60, 40, generator=torch.Generator().manual_seed(0))
+    before = x.clone()
+    loss = loss_of(untrained(), small, small.train_mask)
+    attack = AdversarialTraining(epsilon, steps=4, step_size=step_size, norm=norm)
+    perturbed = attack.perturbed(loss, x)
+    assert torch.equal(x, before)
+    assert not perturbed.requires_grad
+    length = (perturbed - x).norm(dim=1, p={"l2": 2, "linf": torch.inf}[norm])
+    assert 0 < float(length.max()) <= epsilon * (1 + 1e-5)
+    assert float(perturbed.min()) >= float(x.min())
+    assert float(perturbed.max()) <= float(x.max())
+    with torch.no_grad():
+        assert float(loss(perturbed)) > float(loss(x))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_raises_the_loss_of_every_model_and_leaves_it_alone(name, small):
+    model = untrained(name)
+    before = copy.deepcopy(model.state_dict())
+    loss = loss_of(model, small, small.train_mask)
+    perturbed = AdversarialTraining().perturbed(loss, small.x)
+    with torch.no_grad():
+        assert float(loss(perturbed)) > float(loss(small.x))
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_a_linear_loss_is_raised_as_far_as_can_be(norm):
+    """Of w · x the best within the ball is along w, or its sign."""
+    w = torch.tensor([[3.0, -4.0, 0.0], [0.0, 0.0, 2.0]])
+    x = torch.tensor([[0.0, 0.0, 9.0], [-9.0, 0.0, 0.0]])
+    attack = AdversarialTraining(1.0, steps=3, norm=norm)
+    delta = attack.perturbed(lambda x: (w * x).sum(), x) - x
+    best = w.sign() if norm == "linf" else w / w.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(delta, best)
+
+
+def test_nodes_that_do_not_matter_are_left_alone():
+    data = Data(x=torch.rand(4, 40), edge_index=torch.tensor([[0, 1], [1, 0]]))
+    data.y = torch.zeros(4, dtype=torch.long)
+    mask = torch.tensor([True, False, False, False])
+    perturbed = AdversarialTraining().perturbed(loss_of(untrained(), data, mask), data.x)
+    changed = (perturbed != data.x).any(dim=1)
+    assert changed.tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"epsilon": 0.0}, "epsilon must be positive and finite; got 0.0."),
+        ({"epsilon": float("nan")}, "epsilon must be positive and finite; got nan."),
+        ({"steps": 0}, "steps must be a whole number of at least 1; got 0."),
+        ({"step_size": 0.0}, "step_size must be positive and finite; got 0.0."),
+        ({"step_size": -1.0}, "step_size must be positive and finite; got -1.0."),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range(settings, sentence):
+    with pytest.raises(gm.InputError, match=re.escape(sentence)):
+        AdversarialTraining(**settings)
+
+
+@pytest.mark.parametrize("norm", ["l1", "L2", ""])
+def test_other_norms(norm):
+    sentence = f"norm must be 'l2' or 'linf'; got '{norm}'"
+    with pytest.raises(gm.InputError, match=sentence), unchecked_types():
+        AdversarialTraining(norm=norm)
+
+
+# -------------------------------------------------------------------------------- training with it
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_trains_with_it(name, norm, small, tmp_path):
+    attack = AdversarialTraining(EPSILONS[norm], steps=2, norm=norm)
+    settings = Training(lr=0.01, epochs=3, adversarial=attack)
+    trained = train(name, small, training=settings, cache=tmp_path)
+    plain = train(name, small, training=Training(lr=0.01, epochs=3), cache=tmp_path)
+    assert not same(trained.model, plain.model)
+    assert trained.provenance["training"]["adversarial"]["norm"] == norm
+    again = train(name, small, training=settings, cache=tmp_path)
+    assert again.cached
+    assert same(again.model, trained.model)
+    assert all(p.requires_grad and p.grad is None for p in trained.model.parameters())
+    other = Training(lr=0.01, epochs=3, adversarial=AdversarialTraining(steps=3, norm=norm))
+    assert not train(name, small, training=other, cache=tmp_path).cached
+
+
+def test_the_training_step_is_taken_on_perturbed_features(small, tmp_path):
+    """One epoch, written down once more: attacked in evaluation, stepped in training mode."""
+    attack = AdversarialTraining(steps=2)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = MODELS["gcn"](40, 3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
+        loss = loss_of(model, small, small.train_mask)
+        x = attack.perturbed(loss, small.x) if model.eval() else small.x
+        model.train()
+        loss(x).backward()
+        optimizer.step()
+    settings = Training(lr=0.01, epochs=1, adversarial=attack)
+    trained = train("gcn", small, seed=3, training=settings, cache=tmp_path).model
+    assert same(trained, model)
+
+
+def test_the_loss_under_the_same_attack_is_lower(tmp_path):
+    """Mean over three seeds of the unseen nodes' loss; the attack on them raises it in both."""
+    data = gm.datasets.csbm(nodes=300, features=200, density=0.05)
+    attack = AdversarialTraining(epsilon=0.5, steps=3)
+    losses = {"plain": [], "adversarial": []}
+    for seed in range(3):
+        for name, adversarial in {"plain": None, "adversarial": attack}.items():
+            settings = Training(lr=0.01, epochs=60, adversarial=adversarial)
+            trained = train("gcn", data, seed=seed, training=settings, cache=tmp_path)
+            assert trained.accuracy["test"] > 0.8  # chance is 1/3
+            loss = loss_of(trained.model, data, data.test_mask)
+            with torch.no_grad():
+                clean = float(loss(data.x))
+            attacked = float(loss(attack.perturbed(loss, data.x)).detach())
+            assert attacked > clean
+            losses[name].append(attacked)
+    assert sum(losses["adversarial"]) < sum(losses["plain"])
+
+
+# -------------------------------------------------------------------------------- inductive
+
+
+def other_test_nodes(data: Data) -> Data:
+    """Other features, labels and edges of the test nodes alone."""
+    data = data.clone()
+    test = data.test_mask
+    data.x[test] = 1 - data.x[test]
+    data.y[test] = (data.y[test] + 1) % 3
+    hidden = test[data.edge_index].any(dim=0)
+    assert hidden.any()
+    assert not hidden.all()
+    data.edge_index = data.edge_index[:, ~hidden]
+    return data
+
+
+@pytest.mark.parametrize("adversarial", [None, AdversarialTraining(steps=2)], ids=["plain", "pgd"])
+@pytest.mark.parametrize("name", MODELS)
+def test_inductive_training_does_not_look_at_test_nodes(name, adversarial, small, tmp_path):
+    settings = Training(lr=0.02, epochs=12, inductive=True, adversarial=adversarial)
+    first, second = (
+        train(name, data, training=settings, cache=tmp_path)
+        for data in (small, other_test_nodes(small))
+    )
+    assert not second.cached
+    assert same(first.model, second.model)
+    assert first.history == second.history
+    with torch.no_grad():  # accuracies are those of the whole graph
+        right = first.model(small.x, small.edge_index).argmax(1) == small.y
+    for part in ("train", "val", "test"):
+        mask = small[f"{part}_mask"]
+        assert first.accuracy[part] == float(right[mask].double().mean())
+
+
+def test_inductive_training_leaves_the_graph_alone(small, tmp_path):
+    data = small.clone()
+    before = pickle.dumps(data)
+    train("gcn", data, training=Training(epochs=1, inductive=True), cache=tmp_path)
+    assert pickle.dumps(data) == before
+
+
+def test_other_training_looks_at_their_features_but_not_their_labels(small, tmp_path):
+    settings = Training(lr=0.02, epochs=12)
+    data = small.clone()
+    data.y[data.test_mask] = (data.y[data.test_mask] + 1) % 3
+    plain, labels, features = (
+        train("gcn", d, training=settings, cache=tmp_path).model
+        for d in (small, data, other_test_nodes(small))
+    )
+    assert same(plain, labels)
+    assert not same(plain, features)
+    inductive = train("gcn", small, training=Training(lr=0.02, epochs=12, inductive=True),
+                      cache=tmp_path)  # fmt: skip
+    assert not same(plain, inductive.model)
+
+
+def test_inductive_training_with_edge_weights(small, tmp_path):
+    data = small.clone()
+    data.edge_weight = torch.rand(data.num_edges, generator=torch.Generator().manual_seed(0))
+    settings = Training(lr=0.02, epochs=5, inductive=True)
+    hidden = data.test_mask[data.edge_index].any(dim=0)
+    other = data.clone()
+    other.edge_weight[hidden] *= 2
+    trained = [train("gcn", d, training=settings, cache=tmp_path).model for d in (data, other)]
+    assert same(*trained)
+    plain = train("gcn", small, training=settings, cache=tmp_path).model
+    assert not same(trained[0], plain)
+
+
+# -------------------------------------------------------------------------------- the rest
+
+
+@pytest.mark.parametrize(("every", "looks"), [(1, 10), (3, 4), (10, 1), (50, 1)])
+def test_validation_every_few_epochs(every, looks, small, tmp_path):
+    def history(every: int) -> list[float]:
+        settings = Training(lr=0.01, epochs=10, validate_every=every)
+        return train("gcn", small, training=settings, cache=tmp_path).history
+
+    assert len(history(every)) == looks
+    assert history(every) == history(1)[::every]
+
+
+def test_validation_every_few_epochs_and_patience(small, tmp_path):
+    settings = Training(lr=1e-6, epochs=100, patience=7, validate_every=3)
+    history = train("gcn", small, training=settings, cache=tmp_path).history
+    best = history.index(max(history))
+    assert len(history) == best + 1 + 3 < 33  # the third look after it is 9 ≥ 7 epochs later
+
+
+def test_validate_every_out_of_range():
+    with pytest.raises(gm.InputError, match="validate_every must be a whole number of at least 1"):
+        Training(validate_every=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_cache_entry_with_another_weight_is_made_anew(name, small, tmp_path):
+    settings = Training(lr=0.01, epochs=3)
+    first = train(name, small, training=settings, cache=tmp_path)
+    (entry,) = tmp_path.iterdir()
+    state = torch.load(entry, weights_only=True)
+    next(iter(state["weights"].values())).view(-1)[0] += 1e-3
+    torch.save(state, entry)
+    second = train(name, small, training=settings, cache=tmp_path)
+    assert not second.cached
+    assert same(first.model, second.model)
+    assert train(name, small, training=settings, cache=tmp_path).cached
