@@ -156,6 +156,14 @@ def audit(
 
     Raises:
         InputError: Something handed in cannot be used; said before the first search begins.
+
+    Example:
+        >>> import graph_metamers as gm
+        >>> data = gm.datasets.csbm(nodes=60, features=40, density=0.1)
+        >>> model = gm.zoo.GCN(40, 3)
+        >>> result = gm.audit(model, data, search=gm.Adam(steps=5), seeds=2)
+        >>> [(row["layer"], row["seed"]) for row in result.rows]
+        [('layer1', 0), ('layer1', 1), ('layer2', 0), ('layer2', 1)]
     """
     search = search or Adam()
     seeds = _seeds(seeds)

@@ -206,6 +206,9 @@ def metamer(
 def load(path: str | Path) -> Metamer:
     """Load a metamer that `Metamer.save` saved. Nothing in the file is ever run.
 
+    Args:
+        path: The file. Of the graphs it holds tensors, numbers and texts, on the CPU.
+
     Raises:
         InputError: The file is missing or no metamer.
     """

@@ -43,6 +43,10 @@ class Adam(Search):
 
     Raises:
         InputError: A setting is out of range.
+
+    Example:
+        >>> Adam(lr=0.01, steps=200, stop_at_tol=True)
+        Adam(lr=0.01, steps=200, stop_at_tol=True, patience=200)
     """
 
     lr: float = 5e-4

@@ -40,6 +40,12 @@ class BinaryFeatures(Vary):
 
     Raises:
         InputError: A setting is out of range, or (on use) the features are not binary.
+
+    Example:
+        >>> data = Data(x=torch.eye(3), edge_index=torch.tensor([[0, 1], [1, 2]]))
+        >>> variable = BinaryFeatures().start(data, torch.Generator().manual_seed(0))
+        >>> variable.render().x.sum() == data.x.sum()
+        tensor(True)
     """
 
     slope: float = 1.0
@@ -233,6 +239,13 @@ class ContinuousFeatures(Vary):
 
     Raises:
         InputError: The bounds leave nothing between them, or the reference lies outside them.
+
+    Example:
+        >>> data = Data(x=torch.rand(30, 2), edge_index=torch.tensor([[0, 1], [1, 2]]))
+        >>> variable = ContinuousFeatures(high=1.0).start(data, torch.Generator().manual_seed(0))
+        >>> x = variable.render().x
+        >>> bool((x >= 0).all() and (x <= 1).all())
+        True
     """
 
     low: float | None = 0.0

@@ -74,6 +74,13 @@ def train(
 
     Raises:
         InputError: The model or an option is unknown, or the graph lacks labels or masks.
+
+    Example:
+        >>> from graph_metamers import datasets
+        >>> data = datasets.csbm(nodes=60, features=40, density=0.1)
+        >>> trained = train("gcn", data, hidden=8, training=Training(epochs=5))
+        >>> sorted(trained.accuracy), trained.model.layer_names
+        (['test', 'train', 'val'], ['layer1', 'layer2'])
     """
     check_count("seed", seed, least=0)
     check_data(data)

@@ -1,0 +1,75 @@
+"""Write docs/results.md from the committed result files.
+
+python benchmarks/results_page.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAPER = {  # Table 1 of the paper, GCN: feature similarity, prediction match, consistency
+    "cora": (0.114, 0.964, 0.141),
+    "citeseer": (0.080, 0.961, 0.113),
+    "pubmed": (0.222, 0.999, 0.223),
+    "chameleon": (0.075, 0.888, 0.170),
+    "squirrel": (0.050, 0.843, 0.192),
+}
+SCORES = ("feature_similarity", "prediction_match", "consistency")
+
+
+def main() -> None:
+    audits = {name: read(f"gcn_{name}.json") for name in PAPER}
+    steps = {name: read(f"adam_step_{name}.json") for name in ("cora", "pubmed")}
+    made = audits["cora"]["environment"]
+    blanks = {
+        "{AUDITS}": "\n".join(audit_row(name, audit) for name, audit in audits.items()),
+        "{COMMANDS}": "\n".join(f"    {a['environment']['command']}" for a in audits.values()),
+        "{STEPS}": "\n".join(step_row(step) for step in steps.values()),
+        "{ENVIRONMENT}": f"graph-metamers {made['graph_metamers']}, torch {made['torch']}, PyTorch "
+        f"Geometric {made['torch_geometric']}, {steps['cora']['environment']['processor']}, "
+        f"{made['date']}",
+    }
+    page = (ROOT / "docs" / "results.md.in").read_text()
+    for blank, text in blanks.items():
+        page = page.replace(blank, text)
+    (ROOT / "docs" / "results.md").write_text(page)
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / name).read_text())
+
+
+def audit_row(name: str, audit: dict[str, Any]) -> str:
+    (s,) = audit["summary"]
+    ours = [
+        f"{100 * s[score]:.1f} ± {100 * s[f'{score}_std']:.1f} ({100 * paper:.1f})"
+        for score, paper in zip(SCORES, PAPER[name], strict=True)
+    ]
+    start = [f"{100 * s[f'start_{k}']:.1f}" for k in SCORES]
+    cells = [
+        name,
+        f"{100 * audit['accuracy']['test']:.1f}",
+        f"{s['matched']} of {s['runs']}",
+        f"{s['activation_error']:.1e}",
+        *ours,
+        " / ".join(start),
+        f"{s['seconds']:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def step_row(step: dict[str, Any]) -> str:
+    cells = [
+        step["dataset"],
+        f"{step['literal_ms_per_step']:.1f}",
+        f"{step['ours_ms_per_step']:.1f}",
+        f"{step['ratio']:.1f}",
+        f"{step['largest_relative_difference']:.0e}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
