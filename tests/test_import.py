@@ -33,7 +33,7 @@ for name, call in {
     "slope": lambda: gm.BinaryFeatures(slope=-1),
     "density": lambda: gm.BinaryFeatures(density="free"),
     "steps": lambda: gm.Adam(steps=1.5),
-    "activation": lambda: gm.zoo.GCN(40, 3, activation="tanh"),
+    "activation": lambda: gm.zoo.GCN(40, 3, activation="sine"),
     "seeds": lambda: gm.audit(model, data, layers=["act"], seeds=[0.5]),
     "model": lambda: gm.metamer("gcn", data, "act"),
     "data": lambda: gm.metamer(model, data.x, "act"),
@@ -86,7 +86,8 @@ def test_sentences_without_the_tests_type_checks(plain):
         "slope": "slope must be positive and finite; got -1. Try 1.0.",
         "density": "density must be 'fixed' or 'learned'; got 'free'.",
         "steps": "steps must be a whole number of at least 1; got 1.5.",
-        "activation": "activation='tanh' is none of the zoo's. Choose among 'relu', 'elu'.",
+        "activation": "activation='sine' is none of the zoo's. Choose among "
+        "'relu', 'elu', 'leaky_relu', 'gelu', 'silu', 'tanh'.",
         "seeds": "seeds must be a whole number of at least 0; got 0.5.",
         "model": "model must be a torch.nn.Module; got str. "
         "Wrap a function in a module whose forward calls it.",

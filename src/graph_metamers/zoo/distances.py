@@ -3,7 +3,6 @@
 import contextlib
 
 import numpy as np
-import scipy.sparse
 import torch
 from jaxtyping import Int, Int8
 from torch import Tensor
@@ -58,6 +57,8 @@ def _found_or_searched(key: str, edge_index: Tensor, nodes: int, cap: int) -> Te
 
 def _search(edges: np.ndarray, nodes: int, cap: int, block: int = 512) -> np.ndarray:
     """Breadth-first from a block of nodes at a time, one sparse product a step."""
+    import scipy.sparse  # a quarter of a second that only Graphormer needs
+
     reach = scipy.sparse.csr_matrix(
         (np.ones(edges.shape[1], np.float32), (edges[1], edges[0])), shape=(nodes, nodes)
     )
