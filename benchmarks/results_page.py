@@ -1,9 +1,10 @@
-"""Write docs/results.md from the committed result files.
+"""Write docs/results.md, and the README's table, from the committed result files.
 
 python benchmarks/results_page.py
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ def main() -> None:
         page = page.replace(blank, text)
     (ROOT / "docs" / "results.md").write_text(page)
 
+    readme = (ROOT / "README.md").read_text()
+    head, ruler = (
+        "| Graph | Matched | Activation error | S_feat | S_match |",
+        "|---|---|---|---|---|",
+    )
+    rows = [head, ruler, *(short_row(name, audit) for name, audit in audits.items())]
+    table = re.compile(re.escape(head) + r"\n(\|.*\n)+")
+    (ROOT / "README.md").write_text(table.sub("\n".join(rows) + "\n", readme))
+
 
 def read(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / name).read_text())
@@ -58,6 +68,13 @@ def audit_row(name: str, audit: dict[str, Any]) -> str:
         f"{s['seconds']:.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def short_row(name: str, audit: dict[str, Any]) -> str:
+    (s,) = audit["summary"]
+    error = f"{s['activation_error']:.1e}"
+    beside = [f"{100 * s[k]:.1f} ({100 * s[f'start_{k}']:.1f})" for k in SCORES[:2]]
+    return f"| {name} | {s['matched']} of {s['runs']} | {error} | {' | '.join(beside)} |"
 
 
 def step_row(step: dict[str, Any]) -> str:
