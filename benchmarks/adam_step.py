@@ -10,9 +10,7 @@ end; `--json FILE` also writes it.
 import argparse
 import itertools
 import json
-import platform
 import statistics
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +21,10 @@ from torch import nn
 from torch_geometric.data import Data
 
 import graph_metamers as gm
-from graph_metamers.audit import environment
 from graph_metamers.probe import Probe
 from graph_metamers.search import Problem
 from graph_metamers.vary import random_features, vary_features
+from machine import provenance
 
 
 @dataclass(frozen=True)
@@ -116,22 +114,8 @@ def measure(dataset: str, *, steps: int, seeds: int, lr: float = 5e-4) -> dict[s
         "literal_error": [a.error for a, _ in walks],
         "ours_error": [b.error for _, b in walks],
         "largest_relative_difference": max(abs(a.error - b.error) / a.error for a, b in walks),
-        "environment": environment(data) | {"processor": _processor(), "commit": _commit()},
+        "environment": provenance(data),
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
 
 
 def main() -> None:

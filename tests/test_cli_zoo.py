@@ -172,10 +172,6 @@ def test_adversarial_keeps_the_models_own_training(run, trained, monkeypatch):
         (("--hidden", "0"), r"hidden must be a whole number of at least 1; got 0\."),
         (("--depth", "0"), r"depth must be a whole number of at least 1; got 0\."),
         (("--model", "gat", "--hidden", "12"), r"hidden must be a multiple of heads=8; got 12\."),
-        (
-            ("--model", "graphormer", "--residual"),
-            r"model='graphormer' cannot be built with \{'residual': True\}: ",
-        ),
         (("--model", "gta", "--adversarial"), r"model='gta' is not a zoo model\. Did you mean 'g"),
     ],
     ids=str,

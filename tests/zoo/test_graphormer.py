@@ -245,24 +245,82 @@ def test_chunks_do_not_change_the_model(small, monkeypatch):
     assert (60, 4) in chunks  # 500 entries of 2 heads · 60 keys
 
 
-def test_keys_are_sampled_in_training_only(small, monkeypatch):
+def ring(nodes: int) -> Tensor:
+    around = torch.arange(nodes)
+    edges = torch.stack([around, around.roll(-1)])
+    return torch.cat([edges, edges.flip(0)], dim=1)
+
+
+def test_a_sample_of_all_nodes_is_exact(small):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Graphormer(40, 3, sample=60, dropout=0.0).double()
+        nodes = torch.tensor([7, 3, 59])
+        x = small.x.double()
+        sampled = network.sampled(x, small.edge_index, nodes)
+    torch.testing.assert_close(sampled, network(x, small.edge_index)[nodes])
+
+
+def test_a_sample_holds_the_nodes_their_neighbours_and_some_others(monkeypatch):
     attended = []
     attention = graphormer.biased_attention
 
-    def watched(q, k, v, bias, distance):
-        attended.append((q.shape[1], k.shape[1], v.shape[1], tuple(distance.shape)))
-        return attention(q, k, v, bias, distance)
+    def watched(q, k, v, bias, distance, log_count):
+        attended.append((distance, log_count))
+        return attention(q, k, v, bias, distance, log_count)
 
     monkeypatch.setattr(graphormer, "biased_attention", watched)
-    network = Graphormer(40, 3, keys=10, depth=1, dropout=0.0)
+    network = Graphormer(4, 3, sample=10, depth=1, dropout=0.0)
     with torch.random.fork_rng():
-        network.train()
-        assert not torch.equal(*(network(small.x, small.edge_index) for _ in range(2)))
-        network.eval()
-        assert torch.equal(*(network(small.x, small.edge_index) for _ in range(2)))
-        network = Graphormer(40, 3, keys=60, depth=1, dropout=0.0).train()
-        assert torch.equal(*(network(small.x, small.edge_index) for _ in range(2)))
-    assert attended == [(60, 10, 10, (60, 10))] * 2 + [(60, 60, 60, (60, 60))] * 4
+        scores = network.sampled(torch.rand(100, 4), ring(100), torch.tensor([20, 50]))
+    ((distance, log_count),) = attended
+    assert scores.shape == (2, 3)
+    assert distance.shape == (16, 16)  # two nodes, their four neighbours and ten others
+    assert (distance == 1).sum() >= 2 * 4
+    torch.testing.assert_close(log_count[:6], torch.zeros(6))
+    torch.testing.assert_close(log_count[6:], torch.full((10,), math.log(94 / 10)))
+
+
+def test_many_samples_are_right_on_average():
+    """Equal logits: the softmax's sums are then sums of values, which samples estimate."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Graphormer(4, 3, sample=50, depth=1, dropout=0.0, norm=None, residual=False)
+        with torch.no_grad():
+            network.layer1.attention.bias.zero_()
+            network.layer1.attention.qkv.weight[: 2 * 32].zero_()
+            network.layer1.attention.qkv.bias[: 2 * 32].zero_()
+            network.layer1.ffn = nn.Identity()
+            x, nodes = torch.rand(200, 4), torch.tensor([20])
+            whole = network(x, ring(200))[nodes]
+            draws = torch.stack([network.sampled(x, ring(200), nodes) for _ in range(400)])
+    # 400 draws: the mean lies within 5 of its standard errors
+    error = (draws.mean(0) - whole).abs()
+    assert bool((error < 5 * draws.std(0) / 20).all())
+    assert float(draws.std(0).min()) > 0
+
+
+def test_neither_norm_nor_residual():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        block = Graphormer(4, 3, norm=None, residual=False).eval().layer1
+        h, distance = torch.randn(6, 32), torch.randint(0, 9, (6, 6)).to(torch.int8)
+    torch.testing.assert_close(block(h, distance), block.ffn(block.attention(h, distance)))
+
+
+def test_keys_may_stand_for_several():
+    """A key that stands for two counts as two equal keys."""
+    *weights, distance = inputs(5, 4, 2, 3, torch.float64)
+    q, k, v, bias = weights
+    twice = [0, 1, 2, 3, 3]
+    log_count = torch.tensor([0.0, 0.0, 0.0, math.log(2)], dtype=torch.float64)
+    once = biased_attention(q, k, v, bias, distance, log_count, entries=20)
+    torch.testing.assert_close(
+        once, biased_attention(q, k[:, twice], v[:, twice], bias, distance[:, twice])
+    )
+    assert torch.autograd.gradcheck(
+        lambda *w: biased_attention(*w, distance, log_count, entries=20), (q, k, v, bias)
+    )
 
 
 def test_degrees_above_the_greatest_count_as_it():

@@ -1,9 +1,10 @@
 """Train a node classifier as the paper does, once: the result is cached under what made it."""
 
 import copy
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -34,9 +35,9 @@ class Trained:
     """A trained model with what made it.
 
     Attributes:
-        model: In evaluation mode, at the epoch of the best validation accuracy.
+        model: In evaluation mode, at the epoch of the least validation loss.
         accuracy: Share of correct nodes in "train", "val" and "test".
-        history: Validation accuracy, every `validate_every` epochs.
+        history: Validation loss (cross-entropy), every `validate_every` epochs.
         provenance: Data digest, versions and settings.
         cached: Whether it was taken from the cache.
     """
@@ -169,12 +170,17 @@ def _fit(
     y, mask = labels[kept], {name: m[kept] for name, m in masks.items()}
     forward = bind_forward(model, graph)  # as it is read later, with edge weights if there are any
 
+    labelled = mask["train"].nonzero().view(-1)
+
     def loss_at(x: Tensor) -> Tensor:
-        output = forward(model, with_features(graph, x))
-        return F.cross_entropy(output[mask["train"]], y[mask["train"]])
+        if isinstance(model, Graphormer):
+            scores = model.sampled(x, cast(Tensor, graph.edge_index), labelled)
+        else:
+            scores = forward(model, with_features(graph, x))[labelled]
+        return F.cross_entropy(scores, y[labelled])
 
     history: list[float] = []
-    best, best_epoch, weights = -1.0, 0, copy.deepcopy(model.state_dict())
+    best, best_epoch, weights = math.inf, 0, copy.deepcopy(model.state_dict())
     with progress_bar("Training", value="loss", shown=progress) as watch, torch.enable_grad():
         for epoch in range(training.epochs):
             seen = x
@@ -190,10 +196,12 @@ def _fit(
             if epoch % training.validate_every:
                 continue
 
-            accuracy = _accuracies(model, graph, y, mask)["val"]
-            history.append(accuracy)
-            if accuracy > best:
-                best, best_epoch, weights = accuracy, epoch, copy.deepcopy(model.state_dict())
+            model.eval()
+            with torch.no_grad():
+                scores = forward(model, graph)[mask["val"]]
+            history.append(float(F.cross_entropy(scores, y[mask["val"]])))
+            if history[-1] < best:
+                best, best_epoch, weights = history[-1], epoch, copy.deepcopy(model.state_dict())
             elif epoch - best_epoch >= training.patience:
                 break
     model.load_state_dict(weights)

@@ -1,0 +1,49 @@
+"""Test accuracy of the zoo's models, on every dataset.
+
+    python benchmarks/accuracy.py --json benchmarks/results/accuracy.json
+
+Trains what the cache does not hold yet, so a run that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import graph_metamers as gm
+from machine import provenance
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(gm.zoo.MODELS), choices=gm.zoo.MODELS)
+    names = [name for name in gm.datasets.NAMES if name != "csbm"]
+    parser.add_argument("--datasets", nargs="+", default=names, choices=names)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="also write the result here")
+    arguments = parser.parse_args()
+
+    rows = []
+    for dataset in arguments.datasets:
+        data = gm.datasets.load(dataset)
+        for model in arguments.models:
+            runs = [gm.zoo.train(model, data, seed=seed) for seed in range(arguments.seeds)]
+            accuracy = [run.accuracy["test"] for run in runs]
+            rows.append(
+                {
+                    "model": model,
+                    "dataset": dataset,
+                    "test_accuracy": statistics.fmean(accuracy),
+                    "test_accuracy_std": statistics.stdev(accuracy) if len(runs) > 1 else None,
+                    "runs": accuracy,
+                    "training": runs[0].provenance["training"],
+                }
+            )
+            print(f"{dataset:10} {model:10} {100 * rows[-1]['test_accuracy']:.1f}", flush=True)
+    if arguments.json:
+        result = {"environment": provenance(data), "rows": rows}
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
