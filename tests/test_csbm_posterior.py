@@ -185,8 +185,11 @@ def test_features_of_a_metamer_can_be_given(small):
         ({"labels": torch.full((60,), -1)}, "labels must be a class 0 … 2 for each of the 60"),
         ({"edge_index": torch.tensor([[0], [60]])}, "edge_index must number nodes 0 … 59"),
         ({"edge_index": torch.tensor([[-1], [0]])}, "edge_index must number nodes 0 … 59"),
+        ({"edge_index": torch.tensor([[0], [1]])}, "edge_index must be undirected"),
+        ({"edge_index": torch.tensor([[0, 1, 2], [1, 0, 2]])}, "without self-loops"),
+        ({"edge_index": torch.tensor([[0, 1, 0, 1], [1, 0, 1, 0]])}, "repeated edges"),
     ],
-    ids=[f"{i}" for i in range(10)],
+    ids=[f"{i}" for i in range(13)],
 )
 def test_what_does_not_fit_is_told_in_a_sentence(given, sentence, small):
     model = ContextualSBM(nodes=60, features=40, density=0.1)

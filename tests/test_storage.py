@@ -170,7 +170,7 @@ def test_a_bare_pickle_is_not_run_either(tmp_path):
 def test_a_whole_model_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "model.pt"
     torch.save(nn.Linear(2, 2), path)
-    with pytest.raises(InputError, match=r"Save tensors only, such as model\.state_dict\(\)"):
+    with pytest.raises(InputError, match=r"Save model\.state_dict\(\) or data\.to_dict\(\)"):
         load_tensors(path, kind="a state_dict")
 
 

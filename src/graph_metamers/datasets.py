@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.utils import is_undirected
 
 from graph_metamers.errors import InputError, listing, suggestion
 
@@ -198,14 +199,16 @@ class ContextualSBM:
 
         Args:
             x: Binary features, of the sampled graph or of any metamer of it.
-            edge_index: Undirected edges; None leaves the structure out.
+            edge_index: Undirected edges, each in both directions, without self-loops; None leaves
+                the structure out.
             labels: True class of each node; needed with edges. A node's own is not looked at.
 
         Returns:
             Probabilities that sum to 1 in each row, float64.
 
         Raises:
-            InputError: Only one of edges and labels is given, or a shape does not fit.
+            InputError: Only one of edges and labels is given, a shape does not fit, or the edges
+                are not those of a simple undirected graph.
 
         Example:
             >>> model = ContextualSBM(nodes=90, features=60, signal=20.0)
@@ -239,6 +242,14 @@ class ContextualSBM:
             raise InputError(
                 f"edge_index must number nodes 0 … {self.nodes - 1}; got "
                 f"{int(edge_index.min())} to {int(edge_index.max())}."
+            )
+        source, target = edge_index
+        pairs = source * self.nodes + target
+        simple = len(pairs.unique()) == len(pairs) and not bool((source == target).any())
+        if not simple or not is_undirected(edge_index, num_nodes=self.nodes):
+            raise InputError(
+                "edge_index must be undirected, without self-loops and repeated edges, as the "
+                "model's graphs are. See torch_geometric.utils: to_undirected, remove_self_loops."
             )
 
     def _structure(self, edge_index: Tensor, labels: Tensor) -> Tensor:

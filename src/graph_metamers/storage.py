@@ -121,7 +121,7 @@ def load_tensors(
     except pickle.UnpicklingError as error:
         raise InputError(
             f"'{path}' must be {kind} of tensors and plain values; it holds something else and "
-            "was refused, nothing in it was run. Save tensors only, such as model.state_dict()."
+            "was refused, nothing in it was run. Save model.state_dict() or data.to_dict()."
         ) from error
     except Exception as error:  # what a damaged file makes the unpickler stumble over is open
         raise InputError(f"'{path}' must be {kind}; it cannot be read as one.") from error
