@@ -194,25 +194,33 @@ class GAT(NodeClassifier):
     Args:
         heads: Attention heads of each layer but the last, side by side: `hidden` is the width of
             all of them together, so each has hidden / heads units. The last layer has one head.
+        dropout: Share of the inputs of each layer, and of the attention weights, that training
+            drops.
     """
 
     name = "gat"
     summary = "attention over neighbours, 8 heads (Veličković et al. 2018)"
 
     def __init__(
-        self, in_features: int, classes: int, *, hidden: int = 64, heads: int = 8, **options: Any
+        self,
+        in_features: int,
+        classes: int,
+        *,
+        hidden: int = 64,
+        heads: int = 8,
+        dropout: float = 0.5,
+        **options: Any,
     ) -> None:
         check_count("hidden", hidden)
         check_count("heads", heads)
         if hidden % heads:
             raise InputError(f"hidden must be a multiple of heads={heads}; got {hidden}.")
-        self._heads = heads
-        super().__init__(in_features, classes, hidden=hidden, **options)
+        self._heads, self._dropout = heads, dropout
+        super().__init__(in_features, classes, hidden=hidden, dropout=dropout, **options)
 
     def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
-        if last:
-            return GATConv(fan_in, fan_out, heads=1)
-        return GATConv(fan_in, fan_out // self._heads, heads=self._heads)
+        heads = 1 if last else self._heads
+        return GATConv(fan_in, fan_out // heads, heads=heads, dropout=self._dropout)
 
 
 def check_options(activation: str, dropout: float, norm: str | None) -> None:

@@ -100,7 +100,8 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = _build(name, data.num_features, int(labels.max()) + 1, options).to(device)
-        key = digest(provenance, model, device.type)  # the model: its code, defaults and start
+        # of the model its code, defaults and start count, of the training its code
+        key = digest(provenance, model, device.type, _fit)
         path = Path(cache or cache_folder() / "models") / f"{name.lower()}-{key}.pt"
         saved = _load(path, model)
         if saved is None:
