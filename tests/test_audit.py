@@ -349,15 +349,15 @@ from pathlib import Path
 
 import torch
 import graph_metamers.cli
-from graph_metamers.search import adam
+from graph_metamers.search import checkpoint
 
 torch.set_num_threads(1)
 here, marker, resumed = Path(sys.argv[1]), Path(sys.argv[1], "marker"), Path(sys.argv[1], "resumed")
 
 
 def child(out, moment):
-    adam.CHECKPOINT_SECONDS = 0.0
-    replace, resume = os.replace, adam._resume
+    checkpoint.CHECKPOINT_SECONDS = 0.0
+    replace, resume = os.replace, checkpoint.Checkpoint.resumed
     left = 0 if moment is None else moment[1]
 
     def watched(source, goal):
@@ -371,15 +371,17 @@ def child(out, moment):
             time.sleep(600)
         replace(source, goal)
 
-    def counted(*arguments):
-        resume(*arguments)
-        with resumed.open("a") as file:
-            print(len(arguments[-1]), file=file)
-        return 0.0
+    def counted(self, device):
+        state = resume(self, device)
+        if state is not None:
+            with resumed.open("a") as file:
+                print(len(state["history"]), file=file)
+        return state
 
-    os.replace, adam._resume = watched, counted
+    os.replace, checkpoint.Checkpoint.resumed = watched, counted
     sys.argv = ["graph-metamers", "audit", "--data", str(here / "graph.pt"), "--model",
                 str(here / "model.py:build"), "--layer", "act", "--seeds", "2", "--steps", "20",
+                "--search", "adam",
                 "--out", str(here / out)]
     try:
         graph_metamers.cli.main()

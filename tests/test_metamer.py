@@ -318,15 +318,15 @@ def test_binary_features_are_packed(tmp_path):
 def test_a_saved_metamer_is_tensors_and_plain_values(one, tmp_path):
     one.save(tmp_path / "m.pt")
     state = torch.load(tmp_path / "m.pt", weights_only=True)
-    assert state["schema"] == 1
+    assert state["schema"] == 2
     assert "edge_index" not in state["data"]  # what did not change is there once
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"schema": 2}, r"was saved in format 2; this version reads 1\. Build the metamer again"),
-        ({"schema": 2, "tol": None}, r"was saved in format 2"),  # though it has other fields
+        ({"schema": 3}, r"was saved in format 3; this version reads 2\. Build the metamer again"),
+        ({"schema": 3, "tol": None}, r"was saved in format 3"),  # though it has other fields
         ({"schema": None}, r"must be a metamer saved by Metamer\.save\(\); it is not one"),
         ({"history": None}, r"it is not one"),
     ],

@@ -11,7 +11,8 @@ def test_cora_as_in_the_paper(real_data):
     """The paper has 11.4 / 96.4 / 14.1 percent. The width of its models and its number of steps
     are not given, and a model trained from another seed moves S_match by about a point."""
     data = gm.datasets.load("cora")
-    result = gm.audit(gm.zoo.train("gcn", data).model, data, layers=["layer1"], seeds=5)
+    model = gm.zoo.train("gcn", data).model
+    result = gm.audit(model, data, layers=["layer1"], search="adam", seeds=5)
     assert all(m.matched for m in result.metamers)
     (summary,) = result.summary()
     assert 0.095 <= summary["feature_similarity"] <= 0.13
@@ -25,7 +26,7 @@ def test_pubmed_keeps_its_predictions(real_data):
     """At an activation error of 1e-4 hardly a node is left whose class could change."""
     data = gm.datasets.load("pubmed")
     model = gm.zoo.train("gcn", data, training=gm.zoo.Training(epochs=400)).model
-    m = gm.metamer(model, data, "layer1")
+    m = gm.metamer(model, data, "layer1", search="adam")
     assert m.matched
     assert m.scores["prediction_match"] >= 0.99
     assert m.scores["feature_similarity"] < 0.3

@@ -505,7 +505,7 @@ def test_the_report_of_the_command_line_names_its_command(tmp_path, monkeypatch)
 
     torch.save(gm.datasets.csbm(nodes=60, features=40, density=0.1), tmp_path / "graph.pt")
     typed = ["audit", "--data", str(tmp_path / "graph.pt"), "--steps", "2", "--seeds", "1"]
-    typed += ["--lr", "0.01", "--out", str(tmp_path / "out")]
+    typed += ["--search", "adam", "--lr", "0.01", "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["graph-metamers", *typed])
     with pytest.raises(SystemExit) as end:
         cli.main()

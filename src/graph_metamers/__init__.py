@@ -5,7 +5,7 @@ from graph_metamers.audit import Audit, audit
 from graph_metamers.errors import InputError
 from graph_metamers.metamer import Metamer, load, metamer
 from graph_metamers.probe import layers
-from graph_metamers.search import Adam, Status
+from graph_metamers.search import Adam, Auto, Exact, GaussNewton, Status, Swap
 from graph_metamers.vary import BinaryFeatures, ContinuousFeatures
 
 __version__ = "0.1.0"
@@ -13,11 +13,15 @@ __version__ = "0.1.0"
 __all__ = [
     "Adam",
     "Audit",
+    "Auto",
     "BinaryFeatures",
     "ContinuousFeatures",
+    "Exact",
+    "GaussNewton",
     "InputError",
     "Metamer",
     "Status",
+    "Swap",
     "audit",
     "datasets",
     "layers",

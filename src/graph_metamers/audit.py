@@ -23,7 +23,7 @@ from graph_metamers.measure import predicted_class
 from graph_metamers.metamer import Metamer, load, metamer, preflight, setting
 from graph_metamers.probe import Forward, Layer, Probe
 from graph_metamers.probe import layers as list_layers
-from graph_metamers.search import Adam, Search
+from graph_metamers.search import Search, configured
 from graph_metamers.storage import graph_tensors, read_json, write_json
 from graph_metamers.vary import Vary, vary_features
 
@@ -118,7 +118,7 @@ def audit(
     *,
     layers: Sequence[Layer] | None = None,
     vary: Vary | Sequence[Vary] | None = None,
-    search: Search | None = None,
+    search: Search | str = "auto",
     seeds: int | Iterable[int] = 5,
     tol: float = 1e-2,
     forward: Forward | None = None,
@@ -138,7 +138,7 @@ def audit(
             (of a zoo model, its numbered layers) and that what varies can reach. Those left out
             stand in `.question["skipped"]`, with the reason.
         vary: What may vary, one or several; by default read from `data.x`.
-        search: How to search; `Adam()`, the paper's, by default.
+        search: How to search, as `metamer` takes it.
         seeds: Seeds of the random starts, or how many of them, counted from 0.
         tol: Activation error at or below which a run counts as matched.
         forward: How to call the model where the names of its arguments do not say so.
@@ -161,22 +161,22 @@ def audit(
         >>> import graph_metamers as gm
         >>> data = gm.datasets.csbm(nodes=60, features=40, density=0.1)
         >>> model = gm.zoo.GCN(40, 3)
-        >>> result = gm.audit(model, data, search=gm.Adam(steps=5), seeds=2)
+        >>> result = gm.audit(model, data, seeds=2)
         >>> [(row["layer"], row["seed"]) for row in result.rows]
         [('layer1', 0), ('layer1', 1), ('layer2', 0), ('layer2', 1)]
     """
-    search = search or Adam()
+    search = configured(search)
     seeds = _seeds(seeds)
     ways = _ways(vary, model, data, forward)
     skipped: dict[str, str] = {}
     if layers is None:
-        layers, skipped = _searchable_layers(model, data, ways, tol, forward)
+        layers, skipped = _searchable_layers(model, data, ways, search, tol, forward)
     if isinstance(layers, str) or not layers:
         raise InputError(
             f"layers must be a list of layers, one audit row group each; got {layers!r}. "
             "See graph_metamers.layers(model, data)."
         )
-    labels = [_checked(model, data, layer, ways, tol, forward) for layer in layers]
+    labels = [_checked(model, data, layer, ways, search, tol, forward) for layer in layers]
     question = _question(model, data, layers, labels, ways, search, seeds, tol, forward)
     question |= {"dataset": dataset, "model": name or type(model).__name__, "skipped": skipped}
 
@@ -337,7 +337,12 @@ def _accuracy(model: nn.Module, data: Data, forward: Forward | None) -> dict[str
 
 
 def _searchable_layers(
-    model: nn.Module, data: Data, ways: list[Vary], tol: float, forward: Forward | None
+    model: nn.Module,
+    data: Data,
+    ways: list[Vary],
+    search: Search,
+    tol: float,
+    forward: Forward | None,
 ) -> tuple[list[Layer], dict[str, str]]:
     """The listed layers that can be searched, and why the others cannot."""
     names = list_layers(model, data, forward=forward).names
@@ -347,7 +352,7 @@ def _searchable_layers(
     skipped: dict[str, str] = {}
     for name in names:
         try:
-            _checked(model, data, name, ways, tol, forward)
+            _checked(model, data, name, ways, search, tol, forward)
             searchable.append(name)
         except InputError as error:
             skipped[name] = str(error)
@@ -361,11 +366,15 @@ def _checked(
     data: Data,
     layer: Layer,
     ways: list[Vary],
+    search: Search,
     tol: float,
     forward: Forward | None,
 ) -> str:
     """The layer's label, after a look at whether it can be searched in every way."""
-    labels = [preflight(model, data, layer, vary=way, tol=tol, forward=forward) for way in ways]
+    labels = [
+        preflight(model, data, layer, vary=way, search=search, tol=tol, forward=forward)
+        for way in ways
+    ]
     return labels[0]
 
 

@@ -23,7 +23,7 @@ from graph_metamers import datasets, zoo
 from graph_metamers.audit import Audit, audit
 from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.probe import Layer, check_data, layers
-from graph_metamers.search import Adam, Status
+from graph_metamers.search import SEARCHES, Search, Status
 from graph_metamers.storage import load_tensors
 from graph_metamers.vary import vary_features
 
@@ -33,6 +33,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+class SearchName(StrEnum):
+    AUTO = "auto"
+    ADAM = "adam"
+    SWAP = "swap"
+    EXACT = "exact"
+    GAUSS_NEWTON = "gauss_newton"
 
 
 class VaryName(StrEnum):
@@ -90,8 +98,17 @@ def audit_command(
     ] = None,
     vary: Annotated[VaryName, typer.Option("--vary", help="What may vary.")] = VaryName.FEATURES,
     seeds: Annotated[int, typer.Option("--seeds", help="How many random starts.")] = 5,
-    steps: Annotated[int, typer.Option("--steps", help="Steps of each search.")] = 1000,
-    lr: Annotated[float, typer.Option("--lr", help="Learning rate of the search.")] = 5e-4,
+    search: Annotated[
+        SearchName, typer.Option("--search", help="How to search; adam is the paper's.")
+    ] = SearchName.AUTO,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Steps of each search (default: its own).")
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of adam.")] = None,
+    seek: Annotated[
+        str | None,
+        typer.Option("--seek", help="Which metamer: nearest to the start, random or farthest."),
+    ] = None,
     tol: Annotated[
         float, typer.Option("--tol", help="Activation error at which a graph counts as matched.")
     ] = 1e-2,
@@ -111,7 +128,7 @@ def audit_command(
             graph,
             layers=chosen,
             vary={VaryName.FEATURES: vary_features}[vary](graph),
-            search=Adam(lr=lr, steps=steps),
+            search=_search(search, steps=steps, lr=lr, seek=seek),
             seeds=seeds,
             tol=tol,
             out=out,
@@ -206,6 +223,17 @@ def _zoo_options(
         known = zoo.MODELS.get(model.lower(), zoo.GCN)  # an unknown one is told of later
         options["training"] = replace(known.default_training, adversarial=zoo.AdversarialTraining())
     return options
+
+
+def _search(name: str, **options: Any) -> Search:
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given:
+        takers = [n for n, kind in SEARCHES.items() if option in inspect.signature(kind).parameters]
+        if name not in takers:
+            raise InputError(
+                f"--{option} does not go with --search {name}. It goes with {listing(takers)}."
+            )
+    return SEARCHES[name](**given)
 
 
 def _problem(

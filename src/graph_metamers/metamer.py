@@ -15,6 +15,7 @@ from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count, check_positive, describe, listing
 from graph_metamers.measure import (
     activation_correlation,
+    activation_error,
     consistency,
     feature_similarity,
     node_activation_error,
@@ -22,10 +23,10 @@ from graph_metamers.measure import (
     predicted_class,
     prediction_match,
 )
-from graph_metamers.probe import Forward, Layer, Probe, Target
+from graph_metamers.probe import Forward, Layer, Probe, Target, find_linear_read
 from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
-from graph_metamers.search import Adam, Problem, Search, Solution, Status
+from graph_metamers.search import Problem, Search, Solution, Status, configured
 from graph_metamers.storage import (
     graph_tensors,
     load_tensors,
@@ -36,7 +37,7 @@ from graph_metamers.storage import (
 )
 from graph_metamers.vary import Vary, vary_features
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,7 +53,8 @@ class Metamer:
         layer_errors: L_act at each layer.
         tol: Activation error at or below which the status is "matched".
         scores: `feature_similarity` (Eq. 13), `prediction_match` (Eq. 14), `consistency`
-            (Eq. 15), `activation_correlation`; and, with `start_` before the name, those of the
+            (Eq. 15), `activation_correlation`, `output_error` (Eq. 5 of what the model returns);
+            and, with `start_` before the name, those of the
             random start, with which to compare them.
         node_errors: Activation error of each node, [nodes]; None where the activation has no
             row for each node.
@@ -66,6 +68,7 @@ class Metamer:
         seed: Seed of the random start.
         vary: What varied.
         search: How it was searched.
+        notes: Further figures that the search gives, such as `pinned_nodes` of `Exact`.
     """
 
     data: Data
@@ -86,6 +89,7 @@ class Metamer:
     seed: int
     vary: str
     search: str
+    notes: dict[str, float]
 
     @property
     def matched(self) -> bool:
@@ -106,6 +110,7 @@ class Metamer:
             "best_step": self.best_step,
             "seconds": self.seconds,
             **self.scores,
+            **self.notes,
             "layer_errors": dict(self.layer_errors),
         }
 
@@ -140,7 +145,7 @@ def metamer(
     layer: Layer,
     *,
     vary: Vary | None = None,
-    search: Search | None = None,
+    search: Search | str = "auto",
     tol: float = 1e-2,
     seed: int = 0,
     forward: Forward | None = None,
@@ -149,8 +154,9 @@ def metamer(
 ) -> Metamer:
     """Build a graph that differs from `data` and that `model` takes for it at `layer`.
 
-    Time is `search.steps` times one forward and backward pass to the layer, plus a few passes
-    over the features; memory about ten times that of `data.x`, plus the model's own.
+    Time and memory are those of the search, whose docstring states them: `Adam` takes
+    `search.steps` times one forward and backward pass to the layer, and memory about ten times
+    that of `data.x` besides the model's own; `Swap` and `Exact` far less time.
 
     Args:
         model: A trained model. It is left exactly as found.
@@ -158,7 +164,8 @@ def metamer(
         layer: The layer to match at; see `graph_metamers.layers`. A list is matched jointly:
             the mean of the layers' errors is lowered, and each is reported.
         vary: What may vary; `BinaryFeatures()` or `ContinuousFeatures()` by what `data.x` holds.
-        search: How to search; `Adam()`, the paper's, by default.
+        search: How to search: "auto" picks what suits, "adam" is the paper's, and a configured
+            one such as `Swap(seek="farthest")` says more.
         tol: Activation error (Eq. 5) at or below which the result counts as matched.
         seed: Seed of the random start. The global random state is neither used nor changed.
         forward: How to call the model, `(model, data) -> output`, where the names of its
@@ -179,21 +186,22 @@ def metamer(
         >>> from torch_geometric.nn import GCN
         >>> data = gm.datasets.csbm(nodes=60, features=40)
         >>> model = GCN(data.num_features, 16, num_layers=2, out_channels=3)
-        >>> m = gm.metamer(model, data, "act", search=gm.Adam(lr=0.02, steps=50))
+        >>> m = gm.metamer(model, data, "act")
         >>> m.data.x.sum() == data.x.sum()
         tensor(True)
     """
     check_count("seed", seed, least=0)
-    search = search or Adam()
-    if not isinstance(search, Search):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(f"search must be a configured search such as Adam(); got {search!r}.")
+    search = configured(search)
     if checkpoint is not None:
         make_folder(Path(checkpoint).parent)
     with Probe(model, data, forward) as probe:
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
         problem = _pose(probe, targets, vary, tol, digest(search, seed, forward))
-        with progress_bar(f"Searching at {_join(targets)}", shown=progress) as watch:
+        search = search.choose(problem)
+        search.check(vary)
+        title = f"{type(search).__name__} at {_join(targets)}"
+        with progress_bar(title, shown=progress) as watch:
             solution = search.run(
                 problem,
                 torch.Generator().manual_seed(seed),
@@ -240,6 +248,7 @@ def preflight(
     layer: Layer,
     *,
     vary: Vary | None = None,
+    search: Search | str = "auto",
     tol: float = 1e-2,
     forward: Forward | None = None,
 ) -> str:
@@ -250,6 +259,7 @@ def preflight(
         data: The reference graph.
         layer: The layer to match at.
         vary: What may vary; by default read from `data.x`.
+        search: How it would be searched.
         tol: Activation error at or below which a result would count as matched.
         forward: How to call the model where the names of its arguments do not say so.
 
@@ -261,7 +271,9 @@ def preflight(
     """
     with Probe(model, data, forward) as probe:
         targets = probe.targets(layer)
-        _pose(probe, targets, vary or vary_features(data), tol, "")
+        vary = vary or vary_features(data)
+        problem = _pose(probe, targets, vary, tol, "")
+        configured(search).choose(problem).check(vary)
         return _join(targets)
 
 
@@ -304,6 +316,7 @@ def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: s
         targets=activations,
         activations=lambda graph: probe.activations(targets, graph),
         tol=tol,
+        find_read=lambda: find_linear_read(probe, targets),
         identity=digest(probe.model, graph_tensors(probe.data), labels, functions, vary, method),
     )
 
@@ -369,6 +382,7 @@ def _measured(
         seed=seed,
         vary=setting(problem.vary),
         search=setting(search),
+        notes=solution.notes,
     )
 
 
@@ -390,6 +404,7 @@ def _scores(
         "prediction_match": match,
         "consistency": consistency(similarity, match),
         "activation_correlation": sum(correlations) / len(correlations),
+        "output_error": float(activation_error(reference_output, output)),
     }
 
 
@@ -403,6 +418,7 @@ def _agreement(reference: Data, output: Tensor, other: Tensor) -> Tensor | None:
 def setting(value: Any) -> str:
     """A settings object with those of its fields that are not the default.
 
+    >>> from graph_metamers.search import Adam
     >>> setting(Adam(steps=200)), setting(Adam())
     ('Adam(steps=200)', 'Adam')
     """

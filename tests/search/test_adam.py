@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 
 import graph_metamers as gm
-from graph_metamers.search import Adam, Problem, Status, adam
+from graph_metamers.search import Adam, Problem, Status, checkpoint
 from graph_metamers.vary import Variable, Vary, with_features
 
 
@@ -290,7 +290,7 @@ WAYS = {
 
 @pytest.fixture
 def always_saved(monkeypatch):
-    monkeypatch.setattr(adam, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("always_saved")
@@ -424,13 +424,13 @@ def test_what_makes_a_search_another_one(other, tmp_path, monkeypatch):
         "seed": 0,
     }
 
-    def interrupted(*arguments) -> None:
-        save(*arguments)
+    def interrupted(self, state) -> None:
+        offer(self, state)
         raise Interrupted
 
-    save = adam._save
+    offer = checkpoint.Checkpoint.offer
     with monkeypatch.context() as patch:
-        patch.setattr(adam, "_save", interrupted)
+        patch.setattr(checkpoint.Checkpoint, "offer", interrupted)
         with pytest.raises(Interrupted):
             gm.metamer(**call, checkpoint=path)
     with pytest.raises(gm.InputError, match="belongs to another search"):
@@ -525,14 +525,14 @@ def test_the_settings_of_a_users_own_are_part_of_the_search(tmp_path, monkeypatc
     data = gm.datasets.csbm(nodes=60, features=40)
     base, direction = torch.rand(2, 60, 40, generator=generator(4))
     call = {"layer": "conv1", "search": Adam(lr=0.05, steps=9), "checkpoint": tmp_path / "c.pt"}
-    save = adam._save
+    offer = checkpoint.Checkpoint.offer
 
-    def interrupted(*arguments) -> None:
-        save(*arguments)
+    def interrupted(self, state) -> None:
+        offer(self, state)
         raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(adam, "_save", interrupted)
+        patch.setattr(checkpoint.Checkpoint, "offer", interrupted)
         with pytest.raises(Interrupted):
             gm.metamer(TwoLayers(40), data, vary=Along(base, direction), **call)
     nearly = direction.clone()

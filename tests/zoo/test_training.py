@@ -12,7 +12,6 @@ from torch_geometric.data import Data
 
 import graph_metamers as gm
 from graph_metamers.zoo import Training, train
-from graph_metamers.zoo import training as module
 from helpers import unchecked_types
 
 short = Training(lr=0.01, epochs=15)

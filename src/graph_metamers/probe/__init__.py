@@ -4,6 +4,7 @@ from graph_metamers.probe.checks import check_data, check_model
 from graph_metamers.probe.forward import Forward
 from graph_metamers.probe.layers import Layer, LayerFunction, LayerInfo, Layers, Target
 from graph_metamers.probe.probe import Probe, layers
+from graph_metamers.probe.reads import LinearRead, find_linear_read
 
 __all__ = [
     "Forward",
@@ -11,9 +12,11 @@ __all__ = [
     "LayerFunction",
     "LayerInfo",
     "Layers",
+    "LinearRead",
     "Probe",
     "Target",
     "check_data",
     "check_model",
+    "find_linear_read",
     "layers",
 ]

@@ -56,6 +56,13 @@ SCORES = {
         "The Pearson correlation between the model’s responses at this layer to the two graphs.",
         "1 is a perfect match up to scale and shift",
     ),
+    "output_error": Score(
+        "Output error",
+        "L_out",
+        "How far what the model returns is from what it returns for the original, as a share of "
+        "the size of that (squared).",
+        "0: no layer tells the graphs apart",
+    ),
 }
 
 LIMITATIONS = (

@@ -1,6 +1,45 @@
-"""How a metamer is looked for."""
+"""Find a graph whose activation equals the target."""
 
+from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.search.adam import Adam
-from graph_metamers.search.base import Best, Problem, Search, Solution, Status, Watch
+from graph_metamers.search.auto import Auto
+from graph_metamers.search.base import Best, Problem, Search, Seek, Solution, Status, Watch
+from graph_metamers.search.exact import Exact
+from graph_metamers.search.gauss_newton import GaussNewton
+from graph_metamers.search.swap import Swap
 
-__all__ = ["Adam", "Best", "Problem", "Search", "Solution", "Status", "Watch"]
+SEARCHES: dict[str, type[Search]] = {s.name: s for s in (Auto, Adam, Swap, Exact, GaussNewton)}
+
+
+def configured(search: Search | str) -> Search:
+    """A search by its name, with its default settings, or as it was handed in.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if isinstance(search, Search):
+        return search
+    if not isinstance(search, str) or search not in SEARCHES:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(
+            f"search must be one of {listing(SEARCHES)}, or a configured search such as "
+            f"Adam(steps=200); got {search!r}.{suggestion(str(search), SEARCHES)}"
+        )
+    return SEARCHES[search]()
+
+
+__all__ = [
+    "SEARCHES",
+    "Adam",
+    "Auto",
+    "Best",
+    "Exact",
+    "GaussNewton",
+    "Problem",
+    "Search",
+    "Seek",
+    "Solution",
+    "Status",
+    "Swap",
+    "Watch",
+    "configured",
+]

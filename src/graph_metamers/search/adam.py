@@ -2,15 +2,14 @@
 
 import itertools
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from graph_metamers.errors import InputError, check_count, check_positive
+from graph_metamers.errors import check_count, check_positive
 from graph_metamers.search.base import (
     Best,
     Problem,
@@ -19,9 +18,8 @@ from graph_metamers.search.base import (
     Status,
     Watch,
 )
-from graph_metamers.storage import load_tensors, save_tensors
+from graph_metamers.search.checkpoint import Checkpoint
 
-CHECKPOINT_SECONDS = 20.0
 FINITE_CHECK_STEPS = 25
 
 
@@ -73,11 +71,17 @@ class Adam(Search):
         variable = problem.vary.start(problem.data, generator)
         parameters = variable.parameters
         optimizer = torch.optim.Adam(parameters, lr=self.lr, fused=True)
-        best, history, spent = Best(problem.data), list[float](), 0.0
-        if checkpoint is not None and checkpoint.exists():
-            spent = _resume(checkpoint, problem, parameters, optimizer, generator, best, history)
+        best, history = Best(problem.data), list[float]()
+        saving = Checkpoint(checkpoint, problem.identity)
+        saved = saving.resumed(parameters[0].device)
+        if saved is not None:
+            for parameter, value in zip(parameters, saved["parameters"], strict=True):
+                parameter.detach().copy_(value)
+            optimizer.load_state_dict(saved["optimizer"])
+            generator.set_state(saved["generator"].cpu())
+            best.resume(saved["best"])
+            history.extend(saved["history"])
         lowest = list(itertools.accumulate(history, min))  # the least error up to each step
-        began = saved = time.perf_counter()
 
         status = None
         while status is None:
@@ -105,14 +109,17 @@ class Adam(Search):
                 parameter.grad = gradient
             optimizer.step()
 
-            now = time.perf_counter()
-            if checkpoint is not None and now - saved > CHECKPOINT_SECONDS:
-                seconds = spent + now - began
-                _save(checkpoint, problem, parameters, optimizer, generator, best, history, seconds)
-                saved = time.perf_counter()
+            saving.offer(
+                lambda: {
+                    "parameters": [p.detach() for p in parameters],
+                    "optimizer": optimizer.state_dict(),
+                    "generator": generator.get_state(),
+                    "best": best.state(),
+                    "history": history,
+                }
+            )
 
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
+        saving.remove()
         return Solution(
             graph=best.graph,
             error=best.error,
@@ -120,7 +127,7 @@ class Adam(Search):
             history=history,
             steps=len(history) - 1,
             best_step=best.step,
-            seconds=spent + time.perf_counter() - began,
+            seconds=saving.seconds,
         )
 
     def _ended(
@@ -152,49 +159,3 @@ class Adam(Search):
             if best.error > before * (1 - 1e-3):
                 return Status.MATCHED if matched else Status.STALLED
         return None
-
-
-def _save(
-    path: Path,
-    problem: Problem,
-    parameters: list[Tensor],
-    optimizer: torch.optim.Adam,
-    generator: torch.Generator,
-    best: Best,
-    history: list[float],
-    seconds: float,
-) -> None:
-    state: dict[str, Any] = {
-        "identity": problem.identity,
-        "parameters": [p.detach() for p in parameters],
-        "optimizer": optimizer.state_dict(),
-        "generator": generator.get_state(),
-        "best": best.state(),
-        "history": history,
-        "seconds": seconds,
-    }
-    save_tensors(path, state)
-
-
-def _resume(
-    path: Path,
-    problem: Problem,
-    parameters: list[Tensor],
-    optimizer: torch.optim.Adam,
-    generator: torch.Generator,
-    best: Best,
-    history: list[float],
-) -> float:
-    state = load_tensors(path, kind="a checkpoint", map_location=parameters[0].device)
-    if state.get("identity") != problem.identity:
-        raise InputError(
-            f"The checkpoint '{path}' belongs to another search (model, graph, layer, settings or "
-            "seed differ). Remove it, or name another file."
-        )
-    for parameter, saved in zip(parameters, state["parameters"], strict=True):
-        parameter.detach().copy_(saved)
-    optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["generator"].cpu())
-    best.resume(state["best"])
-    history.extend(state["history"])
-    return float(state["seconds"])

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from graph_metamers.errors import InputError, listing
+from graph_metamers.probe.reads import LinearRead
 from graph_metamers.progress import Watch
-from graph_metamers.vary.base import Vary
+from graph_metamers.vary import ContinuousFeatures, Vary, with_features
+
+Seek = Literal["nearest", "random", "farthest"]
 
 
 class Status(StrEnum):
@@ -54,6 +58,7 @@ class Problem:
         targets: The reference's activation at each layer.
         activations: Runs the model up to the layers.
         tol: Activation error at or below which a graph counts as matched.
+        find_read: Finds the linear maps through which the layers read the features, if any.
         identity: A hash of all that the search depends on; a checkpoint of another is refused.
     """
 
@@ -62,25 +67,39 @@ class Problem:
     targets: list[Tensor]
     activations: Callable[[Data], list[Tensor]]
     tol: float
+    find_read: Callable[[], LinearRead | None] = lambda: None
     identity: str = ""
-    _norms: list[Tensor] = field(init=False, repr=False)
+    norms: list[Tensor] = field(init=False, repr=False)  # ‖h‖² at each layer
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_norms", [t.square().sum() for t in self.targets])
+        object.__setattr__(self, "norms", [t.square().sum() for t in self.targets])
 
     def errors(self, graph: Data) -> list[Tensor]:
         """Activation error ‖h' − h‖² / ‖h‖² at each layer (Eq. 5); the gradient reaches `graph`."""
-        return [
-            (h - target).square().sum() / norm
-            for h, target, norm in zip(
-                self.activations(graph), self.targets, self._norms, strict=True
-            )
-        ]
+        return self._errors(self.activations(graph))
 
     def error(self, graph: Data) -> Tensor:
         """The mean of the layers' activation errors: what a search lowers."""
-        errors = self.errors(graph)
+        return self.mean_error(self.activations(graph))
+
+    def mean_error(self, activations: list[Tensor]) -> Tensor:
+        """The same, of activations that are known already."""
+        errors = self._errors(activations)
         return errors[0] if len(errors) == 1 else torch.stack(errors).mean()
+
+    def residual(self, activations: list[Tensor]) -> Tensor:
+        """(h' − h) / ‖h‖ of all layers in one vector, whose squared norm is their mean error."""
+        scaled = [
+            ((h - target) / (len(self.targets) * norm).sqrt()).reshape(-1)
+            for h, target, norm in zip(activations, self.targets, self.norms, strict=True)
+        ]
+        return torch.cat(scaled)
+
+    def _errors(self, activations: list[Tensor]) -> list[Tensor]:
+        return [
+            (h - target).square().sum() / norm
+            for h, target, norm in zip(activations, self.targets, self.norms, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -95,6 +114,7 @@ class Solution:
         steps: Steps taken.
         best_step: The step at which the best graph was found.
         seconds: Time spent, over all resumed parts.
+        notes: Further figures that this kind of search gives.
     """
 
     graph: Data
@@ -104,12 +124,20 @@ class Solution:
     steps: int
     best_step: int
     seconds: float
+    notes: dict[str, float] = field(default_factory=dict[str, float])
 
 
 class Search(ABC):
     """How a metamer is looked for; a frozen dataclass of settings."""
 
     name: ClassVar[str]
+
+    def check(self, vary: Vary) -> None:  # noqa: B027, most can move anything
+        """Raise `InputError` where this search cannot move what varies."""
+
+    def choose(self, problem: Problem) -> "Search":
+        """The search that will be run."""
+        return self
 
     @abstractmethod
     def run(
@@ -173,3 +201,37 @@ class Best:
         """Take up what `state` saved."""
         self.error, self.step = state["error"], state["step"]
         self._changed = dict(state["changed"])
+
+
+def continuous(search: Search, vary: Vary) -> ContinuousFeatures:
+    """What varies, where `search` needs it to be real-valued features.
+
+    Raises:
+        InputError: Something else varies.
+    """
+    if not isinstance(vary, ContinuousFeatures):
+        raise InputError(
+            f"{type(search).__name__} moves real numbers and needs vary=ContinuousFeatures(); got "
+            f"{vary!r}. Use search='auto'."
+        )
+    return vary
+
+
+def whole_read(problem: Problem) -> LinearRead:
+    """X itself, for a layer that does not read it through linear maps."""
+    x = features(problem.data)
+    return LinearRead(
+        torch.eye(x.shape[1], dtype=x.dtype, device=x.device),
+        lambda y: problem.activations(with_features(problem.data, y)),
+    )
+
+
+def features(data: Data) -> Tensor:
+    """The features of a graph that is known to have them, without their gradient."""
+    return data["x"].detach()
+
+
+def check_seek(seek: str) -> None:
+    """Raise where `seek` is not one of `Seek`."""
+    if seek not in get_args(Seek):
+        raise InputError(f"seek must be one of {listing(get_args(Seek))}; got '{seek}'.")

@@ -263,6 +263,12 @@ class ContinuousFeatures(Vary):
                 "None leaves a side open."
             )
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and greatest value, infinite where there is none."""
+        low = -math.inf if self.low is None else self.low
+        return low, math.inf if self.high is None else self.high
+
     def check(self, data: Data) -> None:
         x = _features(data)
         least, greatest = float(x.min()), float(x.max())

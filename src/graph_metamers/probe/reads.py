@@ -1,0 +1,131 @@
+"""The linear maps through which layers read the features, found in any model and verified."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from graph_metamers.probe.layers import Target
+from graph_metamers.probe.probe import Probe
+
+Matrix = Float[Tensor, "nodes units"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearRead:
+    """Activations that depend on the features X only through X W.
+
+    Whatever a graph layer does with its neighbours, where it meets the features it multiplies
+    them by weights, W = [W_1 … W_K], one for each such map. Two graphs with equal X W are the
+    same to every layer behind; and a change of one entry of X is a change of one row of X W.
+
+    Attributes:
+        weight: W, [features, units].
+        activations: The activations as a function of X W, [nodes, units], differentiable. It
+            costs a forward with `units` features in place of all of them.
+    """
+
+    weight: Float[Tensor, "features units"]
+    activations: Callable[[Matrix], list[Tensor]]
+
+
+def find_linear_read(probe: Probe, targets: list[Target]) -> LinearRead | None:
+    """Find the maps through which `targets` read the features, or None where there are none.
+
+    Every weight matrix with as many rows or columns as there are features is taken for such a
+    map, and replaced by one that picks its own part of X W. That the activations are then the
+    same is not assumed but tried, on the graph's features and on random ones.
+
+    Args:
+        probe: The opened model.
+        targets: What is read.
+    """
+    found = _maps(probe, targets)
+    # A later layer whose width is the number of features by chance looks like a map of X.
+    for count in range(len(found), 0, -1):
+        read = _reduced(probe, targets, dict(list(found.items())[:count]))
+        if _is_exact(probe, targets, read):
+            return read
+    return None
+
+
+def _maps(probe: Probe, targets: list[Target]) -> dict[str, Tensor]:
+    """Weights that fit the features' width and matter to the targets, by name."""
+    width = probe.data.num_features
+    weights = {
+        name: weight.detach().requires_grad_()
+        for name, weight in probe.model.named_parameters()
+        if weight.dim() == 2 and width in weight.shape and weight.is_floating_point()
+    }
+    if not weights:
+        return {}
+    activations = functional_call(_Call(probe, targets), _within(weights), (probe.data["x"],))
+    total = torch.stack([h.sum() for h in activations]).sum()
+    if not total.requires_grad:  # the layers behind a layer that is a function of the graph alone
+        return {}
+    gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+    return {
+        name: weight.detach()
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+        if gradient is not None  # pyright: ignore[reportUnnecessaryComparison]
+    }
+
+
+def _reduced(probe: Probe, targets: list[Target], maps: dict[str, Tensor]) -> LinearRead:
+    width = probe.data.num_features
+    columns = {name: w.T if w.shape[1] == width else w for name, w in maps.items()}
+    weight = torch.cat(list(columns.values()), dim=1).contiguous()
+    picks: dict[str, Tensor] = {}
+    first = 0
+    for name, w in columns.items():
+        pick = torch.zeros(weight.shape[1], w.shape[1], dtype=w.dtype, device=w.device)
+        pick[first : first + w.shape[1]] = torch.eye(w.shape[1], dtype=w.dtype, device=w.device)
+        picks[name] = pick.T.contiguous() if maps[name].shape[1] == width else pick
+        first += w.shape[1]
+    call = _Call(probe, targets)
+    return LinearRead(weight, lambda y: functional_call(call, _within(picks), (y,)))
+
+
+@torch.no_grad()
+def _is_exact(probe: Probe, targets: list[Target], read: LinearRead) -> bool:
+    """Whether the activations of X W are those of X, to rounding."""
+    reference: Tensor = probe.data["x"]
+    if read.weight.dtype != reference.dtype:
+        return False
+    noise = torch.randn(reference.shape, generator=torch.Generator().manual_seed(0))
+    call = _Call(probe, targets)
+    # float32 sums over thousands of features and neighbours differ by 1e-6 with their order.
+    tolerance = 1e-4 if reference.dtype == torch.float32 else 1e-9
+    for x in (reference, noise.to(reference) * reference.std()):
+        try:
+            reduced = read.activations(x @ read.weight)
+        except Exception:  # what a model makes of another width is open; it then has no such maps
+            return False
+        for h, other in zip(call(x), reduced, strict=True):
+            if h.shape != other.shape:
+                return False
+            if not float((h - other).norm()) <= tolerance * float(h.norm()):
+                return False
+    return True
+
+
+class _Call(nn.Module):
+    """The activations as a function of the features: a module, as `functional_call` wants it."""
+
+    def __init__(self, probe: Probe, targets: list[Target]) -> None:
+        super().__init__()
+        self.model = probe.model
+        self._probe, self._targets = probe, targets
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        graph = copy.copy(self._probe.data)
+        graph.x = x
+        return self._probe.activations(self._targets, graph)
+
+
+def _within(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"model.{name}": weight for name, weight in weights.items()}

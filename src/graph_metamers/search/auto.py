@@ -1,0 +1,72 @@
+"""search="auto": what suits what varies and the layer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from graph_metamers.errors import InputError, check_count
+from graph_metamers.progress import Watch
+from graph_metamers.search.adam import Adam
+from graph_metamers.search.base import Problem, Search, Seek, Solution, check_seek
+from graph_metamers.search.exact import Exact
+from graph_metamers.search.gauss_newton import GaussNewton
+from graph_metamers.search.swap import Swap, swappable
+from graph_metamers.vary import ContinuousFeatures
+
+
+@dataclass(frozen=True)
+class Auto(Search):
+    """Pick the search by what varies and by what the layer allows.
+
+    - binary features: `Swap`;
+    - continuous features that the layer reads through linear maps alone: `Exact`;
+    - other continuous features: `GaussNewton`;
+    - anything else, and binary features with a learned density or a margin: `Adam`, the paper's.
+
+    The search that was picked stands in `Metamer.search` and in every row.
+
+    Args:
+        steps: Steps at most; by default the picked search's own.
+        seek: Which of many metamers; see `Swap` and `Exact`.
+
+    Example:
+        >>> Auto()
+        Auto(steps=None, seek='nearest')
+    """
+
+    steps: int | None = None
+    seek: Seek = "nearest"
+
+    name: ClassVar[str] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.steps is not None:
+            check_count("steps", self.steps)
+        check_seek(self.seek)
+
+    def choose(self, problem: Problem) -> Search:
+        budget: dict[str, Any] = {} if self.steps is None else {"steps": self.steps}
+        vary = problem.vary
+        if swappable(vary):
+            return Swap(seek=self.seek, **budget)
+        if isinstance(vary, ContinuousFeatures) and problem.find_read() is not None:
+            return Exact(seek=self.seek, **budget)
+        if self.seek != "nearest":
+            raise InputError(
+                f"seek='{self.seek}' needs binary features, or continuous ones that the layer "
+                "reads through weight matrices alone. Leave it out, or choose another layer."
+            )
+        return GaussNewton(**budget) if isinstance(vary, ContinuousFeatures) else Adam(**budget)
+
+    def run(
+        self,
+        problem: Problem,
+        generator: torch.Generator,
+        *,
+        checkpoint: Path | None = None,
+        watch: Watch | None = None,
+    ) -> Solution:
+        search = self.choose(problem)
+        return search.run(problem, generator, checkpoint=checkpoint, watch=watch)

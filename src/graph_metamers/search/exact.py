@@ -1,0 +1,245 @@
+"""Exact metamers of continuous features: the nearest graph with the same X W."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from graph_metamers.errors import InputError, check_count
+from graph_metamers.progress import Watch
+from graph_metamers.search.base import (
+    Best,
+    Problem,
+    Search,
+    Seek,
+    Solution,
+    Status,
+    check_seek,
+    continuous,
+    features,
+)
+from graph_metamers.search.checkpoint import Checkpoint
+from graph_metamers.vary import Vary, with_features
+
+CHUNK_ENTRIES = 1 << 25  # of features and of curvatures in memory at a time
+FAR = (
+    100.0  # how much more a unit of overlap costs than one of distance when the farthest is sought
+)
+
+
+@dataclass(frozen=True)
+class Exact(Search):
+    """The point nearest to a start at which the layer reads exactly what it reads of the reference.
+
+    A layer that meets the features X only through linear maps W (see
+    `graph_metamers.probe.find_linear_read`) cannot tell X' from X if X'W = XW, and neither can
+    **any** layer behind it, nor the model's output. For each node u, with Q an orthonormal basis
+    of W's columns and X0 the start,
+
+        min ‖x'_u − x0_u‖²   with   Qᵀx'_u = Qᵀx_u,   low ≤ x'_u ≤ high.
+
+    Without bounds this has a closed form. With them its dual is concave and piecewise quadratic in
+    rank(W) unknowns a node, x' = clip(x0 + Qλ), and is solved by a damped semi-smooth Newton
+    method for all nodes at once, a line search for each. About ten steps reach rounding. A node
+    for which all steps do not suffice, since its features are the only ones within the bounds, or
+    nearly so, keeps the reference's: `pinned_nodes` says how many.
+
+    A step costs O(nodes · features · rank²) time, and memory for one chunk of nodes.
+
+    Args:
+        steps: Newton steps at most.
+        stop_at_tol: End as soon as the activation error is at or below `tol`. Off, since the
+            steps that are left cost little and make the match exact.
+        seek: "nearest" is the metamer nearest to the random start of what varies; "random" that
+            nearest to the reference's own features handed to its nodes in random order;
+            "farthest" the one that overlaps least with the reference, min ⟨x_u, x'_u⟩ for each
+            node (with bounds, to the order of 1 / 100 of a unit's distance), and without bounds
+            the reflection X' = 2 X QQᵀ − X, of the same length.
+
+    Raises:
+        InputError: A setting is out of range; on use, what varies are no continuous features, or
+            the layer does not read them through linear maps.
+
+    Example:
+        >>> Exact(steps=20)
+        Exact(steps=20, stop_at_tol=False, seek='nearest')
+    """
+
+    steps: int = 60
+    stop_at_tol: bool = False
+    seek: Seek = "nearest"
+
+    name: ClassVar[str] = "exact"
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        check_seek(self.seek)
+
+    def check(self, vary: Vary) -> None:
+        continuous(self, vary)
+
+    def run(
+        self,
+        problem: Problem,
+        generator: torch.Generator,
+        *,
+        checkpoint: Path | None = None,  # it takes seconds: none is saved
+        watch: Watch | None = None,
+    ) -> Solution:
+        low, high = continuous(self, problem.vary).bounds
+        clock = Checkpoint(None, problem.identity)
+        read = problem.find_read()
+        if read is None:
+            raise InputError(
+                "search=Exact() needs a layer that meets data.x only through weight matrices; "
+                "this one does more with it. Use search=GaussNewton() or Adam()."
+            )
+        bounded = low > -torch.inf or high < torch.inf
+        x, start = features(problem.data), self._start(problem, bounded, generator)
+        basis = _basis(read.weight.to(start.dtype))
+        newton = _Newton(start, x.to(start.dtype) @ basis, basis, low, high)
+        to_units = basis.T @ read.weight.to(start.dtype)  # X W = (X Q) (Qᵀ W)
+        history: list[float] = []
+        while True:
+            reads = (newton.look() @ to_units).to(x.dtype)
+            with torch.no_grad():
+                error = problem.mean_error(read.activations(reads)).item()
+            history.append(error)
+            if watch is not None:
+                watch(len(history) - 1, self.steps, min(history))
+            done = newton.converged or (self.stop_at_tol and error <= problem.tol)
+            if done or len(history) > self.steps or not error < float("inf"):
+                break
+
+        # Where the reference is the only point, or one of an edge, λ has no finite solution.
+        found = newton.solution().to(x.dtype)
+        pinned = newton.missed()
+        found[pinned] = x[pinned]
+        graph = with_features(problem.data, found)
+        with torch.no_grad():
+            history[-1] = float(problem.error(graph))
+        best = Best(problem.data)
+        best.offer(graph, history[-1], len(history) - 1)
+        return Solution(
+            graph=best.graph,
+            error=history[-1],
+            status=_status(history[-1], problem.tol),
+            history=history,
+            steps=len(history) - 1,
+            best_step=len(history) - 1,
+            seconds=clock.seconds,
+            notes={"pinned_nodes": float(len(pinned))},
+        )
+
+    def _start(self, problem: Problem, bounded: bool, generator: torch.Generator) -> Tensor:
+        x = features(problem.data)
+        if self.seek == "random":
+            return x[torch.randperm(len(x), generator=generator).to(x.device)]
+        start = features(problem.vary.start(problem.data, generator).render())
+        if self.seek == "nearest":
+            return start.clone()
+        if not bounded:
+            return -x  # its nearest metamer is the reflection
+        # The nearest point to X0 − t X is the least overlap ⟨X, X'⟩, up to ‖X' − X0‖² / 2t; where
+        # t is large rounding counts.
+        return start.double() - FAR * x.double()
+
+
+class _Newton:
+    """The dual problems of all nodes, each with its own λ and its own line search.
+
+    The dual of a node is θ(λ) = ½‖z‖² − ½‖z − x'‖² − λ·b with z = x0 + Qλ, x' = clip(z), b = Qᵀx;
+    its gradient is g = Qᵀx' − b, its generalised Hessian QᵀDQ, D the entries within the bounds.
+    """
+
+    def __init__(self, start: Tensor, goal: Tensor, basis: Tensor, low: float, high: float) -> None:
+        if low == -torch.inf and high == torch.inf:  # closed form
+            start = start + (goal - start @ basis) @ basis.T
+        self._start, self._goal, self._basis = start, goal, basis
+        self._low, self._high = low, high
+        rank = basis.shape[1]
+        # QᵀDQ is symmetric: only its upper triangle is summed.
+        upper = torch.triu_indices(rank, rank, device=basis.device)
+        self._products = basis[:, upper[0]] * basis[:, upper[1]]
+        numbers = torch.arange(upper.shape[1], device=basis.device)
+        self._places = torch.zeros(rank, rank, dtype=torch.long, device=basis.device)
+        self._places[upper[0], upper[1]] = numbers
+        self._places[upper[1], upper[0]] = numbers
+
+        self._kept = torch.zeros_like(goal)  # λ accepted last
+        self._step = torch.zeros_like(goal)  # to be tried from there
+        self._value = goal.new_full((len(goal),), torch.inf)  # θ there
+        self._length = goal.new_full((len(goal),), torch.inf)  # ‖g‖ there
+        self._promise = goal.new_zeros(len(goal))  # g · step
+        self._reads = torch.zeros_like(goal)  # Qᵀx', looked at last
+        eps = torch.finfo(goal.dtype).eps
+        self._enough = 10 * eps * (goal.norm(dim=1) + start.norm(dim=1)) + eps**2
+        self._damping = eps**0.5
+        self._alive = torch.arange(len(goal), device=goal.device)
+
+    @property
+    def converged(self) -> bool:
+        """Whether every node reads what it should, to rounding."""
+        return len(self._alive) == 0
+
+    def look(self) -> Float[Tensor, "nodes rank"]:
+        """What every node reads where its step led; the next step is prepared."""
+        entries = self._start.shape[1] + len(self._basis.T) ** 2
+        chunks = self._alive.split(max(1, CHUNK_ENTRIES // entries))
+        self._alive = torch.cat([self._look(nodes) for nodes in chunks])
+        return self._reads
+
+    def _look(self, nodes: Tensor) -> Tensor:
+        tried = self._kept[nodes] - self._step[nodes]
+        z = torch.addmm(self._start[nodes], tried, self._basis.T)
+        x = z.clamp(self._low, self._high)
+        reads = x @ self._basis
+        gradient = reads - self._goal[nodes]
+        length = gradient.norm(dim=1)
+        # ½‖z‖² − ½‖z − x‖² = x·z − ½‖x‖²
+        value = (x * (z - x / 2)).sum(dim=1) - (tried * self._goal[nodes]).sum(dim=1)
+        fell = value <= self._value[nodes] - 1e-4 * self._promise[nodes]
+        good = fell | (length <= 0.9 * self._length[nodes]) | (length <= self._enough[nodes])
+        self._reads[nodes] = reads
+        self._step[nodes[~good]] /= 2
+        self._promise[nodes[~good]] /= 2
+
+        better = nodes[good]
+        gradient, length = gradient[good], length[good]
+        free = ((z > self._low) & (z < self._high)).to(z.dtype)[good]
+        hessian = (free @ self._products)[:, self._places.view(-1)]
+        hessian = hessian.view(len(better), *self._places.shape)
+        # The farther from the goal, the more damped; where few entries are free it is singular.
+        relative = length / (length + self._goal[better].norm(dim=1) + 1e-30)
+        hessian.diagonal(dim1=1, dim2=2).add_((self._damping * (1e-3 + relative)).unsqueeze(1))
+        step = torch.linalg.solve_ex(hessian, gradient.unsqueeze(2)).result.squeeze(2)
+        self._kept[better], self._step[better] = tried[good], step
+        self._value[better], self._length[better] = value[good], length
+        self._promise[better] = (gradient * step).sum(dim=1)
+        return nodes[self._length[nodes] > self._enough[nodes]]
+
+    def missed(self) -> Int[Tensor, " missed"]:
+        """The nodes that read something else than they should, by more than a millionth."""
+        read = self._length[self._alive] > 1e-6 * self._goal[self._alive].norm(dim=1)
+        return self._alive[read]
+
+    def solution(self) -> Float[Tensor, "nodes features"]:
+        """X' at the λ accepted last."""
+        z = torch.addmm(self._start, self._kept, self._basis.T)
+        return z.clamp_(self._low, self._high)
+
+
+def _basis(weight: Tensor) -> Float[Tensor, "features rank"]:
+    """An orthonormal basis of the columns of W."""
+    left, values, _ = torch.linalg.svd(weight.double(), full_matrices=False)
+    eps = torch.finfo(weight.dtype).eps
+    return left[:, values > values[0] * eps * max(weight.shape)].to(weight.dtype)
+
+
+def _status(error: float, tol: float) -> Status:
+    if not error < float("inf"):
+        return Status.NONFINITE
+    return Status.MATCHED if error <= tol else Status.BUDGET_SPENT

@@ -1,0 +1,337 @@
+"""Discrete search for binary features: exchange a one for a zero, in many nodes at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from graph_metamers.errors import InputError, check_count
+from graph_metamers.probe.reads import LinearRead
+from graph_metamers.progress import Watch
+from graph_metamers.search.base import (
+    Best,
+    Problem,
+    Search,
+    Seek,
+    Solution,
+    Status,
+    check_seek,
+    features,
+    whole_read,
+)
+from graph_metamers.search.checkpoint import Checkpoint
+from graph_metamers.vary import BinaryFeatures, Vary, with_features
+
+SHARE = 0.4  # of the nodes that are looked at in a sweep
+SHORTLIST = 6  # of the ones, and of the zeros, of a node whose pairs are weighed exactly
+PROBES, FRESH = 32, 2  # gradients of random combinations kept, and drawn anew in each sweep
+PROBE_ENTRIES = 1 << 27  # at most, for all of them
+CHUNK_ENTRIES = 1 << 24  # scores in memory at a time
+ATTEMPTS = 4  # each with a quarter of the swaps of the one before
+
+
+@dataclass(frozen=True)
+class Swap(Search):
+    """Exchange ones for zeros wherever that lowers the activation error of binary features.
+
+    A swap in node u adds feature a and removes feature r, so each node keeps its number of ones.
+    It moves u's row of Y = X W, W the maps through which the layer reads the features, by
+    δ = W_a − W_r, and the error by about
+
+        g_u · δ + κ δᵀ H_u δ,   g = ∂L_act/∂Y,   H_u = Σ_v J_vuᵀ J_vu / ‖h‖²,   J = ∂h/∂Y.
+
+    H_u is the Gauss–Newton curvature of one row, estimated without bias from gradients of random
+    combinations ξ of the activations (E[Jᵀξ ξᵀJ] = JᵀJ, ξ = ±1) that are kept from sweep to sweep.
+    Of every node in a random share, the best pair of a shortlist is proposed; all proposals that
+    promise a gain are carried out together if the **true** error falls, else the most promising
+    quarter of them, and so on. κ grows when the promise was not kept, since rows that share
+    neighbours add up, and shrinks when it was. So the error never rises.
+
+    Works at any layer of any model; where no linear maps are found (see
+    `graph_metamers.probe.find_linear_read`) Y is X itself, which takes more time and memory. A
+    sweep costs a few forwards and backwards with as many features as W has columns, one product
+    [share of nodes, units] · [units, features], and memory for 32 gradients of Y.
+
+    Args:
+        steps: Sweeps over the nodes at most.
+        stop_at_tol: End as soon as the activation error is at or below `tol`.
+        patience: End when the error has fallen by less than a hundredth over this many sweeps;
+            None never ends early.
+        seek: "nearest" starts from the random graph of what varies; "random" from ones placed
+            anywhere; "farthest" shares no one with the reference, neither at the start nor
+            later, so its feature similarity is 0, the least possible.
+
+    Raises:
+        InputError: A setting is out of range, or (on use) the features that vary are not binary.
+
+    Example:
+        >>> Swap(steps=100, stop_at_tol=True)
+        Swap(sweeps=100, stop_at_tol=True, patience=20, seek='nearest')
+    """
+
+    steps: int = 300
+    stop_at_tol: bool = False
+    patience: int | None = 20
+    seek: Seek = "nearest"
+
+    name: ClassVar[str] = "swap"
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        if self.patience is not None:
+            check_count("patience", self.patience)
+        check_seek(self.seek)
+
+    def check(self, vary: Vary) -> None:
+        if not swappable(vary):
+            raise InputError(
+                "Swap exchanges ones and zeros, keeps their number and knows no margin: it needs "
+                f"vary=BinaryFeatures(); got {vary!r}. Use search='auto'."
+            )
+
+    def run(
+        self,
+        problem: Problem,
+        generator: torch.Generator,
+        *,
+        checkpoint: Path | None = None,
+        watch: Watch | None = None,
+    ) -> Solution:
+        self.check(problem.vary)
+        saving = Checkpoint(checkpoint, problem.identity)
+        x, allowed = self._start(problem, generator)
+        read = problem.find_read() or whole_read(problem)
+        walk = _Walk.begun(x, allowed, read)
+        history: list[float] = []
+        saved = saving.resumed(x.device)
+        if saved is not None:
+            walk = replace(walk, **saved["walk"])
+            generator.set_state(saved["generator"].cpu())
+            history.extend(saved["history"])
+
+        status = None
+        while status is None:
+            error, gradient = walk.look(problem, generator)
+            history.append(error)
+            status = self._ended(history, problem.tol)
+            if watch is not None:
+                watch(len(history) - 1, self.steps, error)
+            if status is None:
+                walk.sweep(problem, gradient, error, generator)
+                saving.offer(
+                    lambda: {
+                        "walk": walk.state(),
+                        "generator": generator.get_state(),
+                        "history": history,
+                    }
+                )
+
+        saving.remove()
+        best = Best(problem.data)
+        best.offer(with_features(problem.data, walk.features()), history[-1], len(history) - 1)
+        return Solution(
+            graph=best.graph,
+            error=history[-1],
+            status=status,
+            history=history,
+            steps=len(history) - 1,
+            best_step=history.index(history[-1]),
+            seconds=saving.seconds,
+        )
+
+    def _start(self, problem: Problem, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The features to begin with, and which entries may become ones (None: all)."""
+        x = features(problem.vary.start(problem.data, generator).render()).clone()
+        if self.seek == "nearest":
+            return x, None
+        allowed = None
+        if self.seek == "farthest":
+            allowed = features(problem.data) == 0
+            full = x.sum(dim=1) > allowed.sum(dim=1)
+            if bool(full.any()):
+                raise InputError(
+                    "seek='farthest' shares no one with the reference, but "
+                    f"{int(full.sum())} nodes have ones in more than half of their entries. "
+                    "Use seek='random'."
+                )
+        return _scattered(x, allowed, generator), allowed
+
+    def _ended(self, history: list[float], tol: float) -> Status | None:
+        error, step = history[-1], len(history) - 1
+        if not error < float("inf"):
+            return Status.NONFINITE
+        outcome = Status.MATCHED if error <= tol else None
+        if error == 0 or (outcome and self.stop_at_tol):
+            return outcome
+        if step == self.steps:
+            return outcome or Status.BUDGET_SPENT
+        slow = self.patience is not None and step >= self.patience
+        if slow and error > 0.99 * history[-(self.patience or 0) - 1]:
+            return outcome or Status.STALLED
+        return None
+
+
+def swappable(vary: Vary) -> bool:
+    """Whether what varies are ones and zeros whose number stays."""
+    return isinstance(vary, BinaryFeatures) and vary.density != "learned" and vary.margin == 0
+
+
+@dataclass
+class _Walk:
+    """Where the search stands: the ones of each node, and what it knows of the curvature."""
+
+    read: LinearRead
+    allowed: Bool[Tensor, "nodes features"] | None
+    ones: Int[Tensor, "nodes most"]  # their columns; a node with fewer repeats one, not `filled`
+    filled: Bool[Tensor, "nodes most"]
+    probes: Float[Tensor, "nodes probes units"]
+    drawn: int  # probes so far
+    kappa: float
+
+    @classmethod
+    def begun(cls, x: Tensor, allowed: Tensor | None, read: LinearRead) -> "_Walk":
+        count = x.sum(dim=1).long()
+        most = int(count.max())
+        ones = x.topk(most, dim=1).indices
+        filled = torch.arange(most, device=x.device) < count.unsqueeze(1)
+        units = read.weight.shape[1]
+        kept = max(4, min(PROBES, PROBE_ENTRIES // (len(x) * units)))
+        probes = x.new_zeros(len(x), kept, units)
+        ones = torch.where(filled, ones, ones[:, :1])
+        return cls(read, allowed, ones, filled, probes, drawn=0, kappa=1.0)
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed search needs."""
+        names = ("ones", "probes", "drawn", "kappa")
+        return {name: getattr(self, name) for name in names}
+
+    def features(self) -> Tensor:
+        """X, dense."""
+        x = self.probes.new_zeros(len(self.ones), len(self.read.weight))
+        nodes, places = self.filled.nonzero(as_tuple=True)
+        x[nodes, self.ones[nodes, places]] = 1
+        return x
+
+    def rows(self, nodes: Tensor | slice) -> Tensor:
+        """Rows of Y = X W: sums of the rows of W where X is one."""
+        summed = self.read.weight[self.ones[nodes]]
+        return (summed * self.filled[nodes].unsqueeze(2)).sum(dim=1)
+
+    def look(self, problem: Problem, generator: torch.Generator) -> tuple[float, Tensor]:
+        """The error and its gradient at Y; fresh probes on the way."""
+        y = torch.cat([self.rows(part) for part in self._chunks()]).requires_grad_()
+        activations = self.read.activations(y)
+        loss = problem.mean_error(activations)
+        (gradient,) = torch.autograd.grad(loss, y, retain_graph=True)
+        kept = self.probes.shape[1]
+        scale = [(kept * len(activations) * norm) ** -0.5 for norm in problem.norms]
+        for _ in range(FRESH if self.drawn else kept):
+            signs = [_signs(h, generator) * s for h, s in zip(activations, scale, strict=True)]
+            (probe,) = torch.autograd.grad(activations, y, signs, retain_graph=True)
+            self.probes[:, self.drawn % kept] = probe
+            self.drawn += 1
+        self.y = y.detach()
+        return loss.item(), gradient
+
+    def sweep(
+        self, problem: Problem, gradient: Tensor, error: float, generator: torch.Generator
+    ) -> None:
+        """Propose a swap for each of a random share of the nodes; carry out what helps."""
+        order = torch.randperm(len(gradient), generator=generator).to(gradient.device)
+        chosen = order[: max(1, round(SHARE * len(order)))]
+        chosen = chosen[self.filled[chosen].any(dim=1)]
+        size = max(1, CHUNK_ENTRIES // len(self.read.weight))
+        found = [self._proposals(nodes, gradient[nodes]) for nodes in chosen.split(size)]
+        added, slot, gain = (torch.cat(parts) for parts in zip(*found, strict=True))
+        # An infinite gain: nothing could be added.
+        good = (gain < 0).nonzero().view(-1)
+        good = good[gain[good].argsort()]
+        if len(good) == 0:
+            self.kappa = max(1.0, 0.7 * self.kappa)
+            return
+        promised = float(gain[good].sum())
+        for attempt in range(ATTEMPTS):
+            nodes, slots = chosen[good], slot[good]
+            before = self.ones[nodes, slots]
+            self._place(nodes, slots, added[good])
+            y = self.y.index_copy(0, nodes, self.rows(nodes))
+            with torch.no_grad():
+                after = problem.mean_error(self.read.activations(y)).item()
+            if after < error:
+                kept_promise = (after - error) / promised if attempt == 0 else 0.0
+                break
+            self._place(nodes, slots, before)
+            good = good[: max(1, len(good) // 4)]
+        else:
+            kept_promise = 0.0
+        if kept_promise > 0.6:
+            self.kappa = max(0.5, 0.8 * self.kappa)
+        elif kept_promise < 0.3:
+            self.kappa *= 1.3
+
+    def _place(self, nodes: Tensor, slots: Tensor, columns: Tensor) -> None:
+        self.ones[nodes, slots] = columns
+        # Repeats must go on repeating a one.
+        self.ones[nodes] = torch.where(
+            self.filled[nodes], self.ones[nodes], self.ones[nodes][:, :1]
+        )
+
+    def _proposals(self, nodes: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """For each node the column to add, the slot to remove, and the promised change."""
+        weight, probes = self.read.weight, self.probes[nodes]
+        curvature = self.kappa * probes.square().sum(dim=1)
+        # Of one entry alone, by the diagonal of H_u: [nodes, features] and [nodes, most]
+        add = (
+            torch.cat([gradient, curvature], dim=1) @ torch.cat([weight, weight.square()], dim=1).T
+        )
+        add.scatter_(1, self.ones[nodes], torch.inf)
+        if self.allowed is not None:
+            add.masked_fill_(~self.allowed[nodes], torch.inf)
+        held = weight[self.ones[nodes]]
+        remove = (held.square() @ curvature.unsqueeze(2) - held @ gradient.unsqueeze(2)).squeeze(2)
+        remove.masked_fill_(~self.filled[nodes], torch.inf)
+
+        best_add = add.topk(min(SHORTLIST, add.shape[1]), dim=1, largest=False)
+        best_remove = remove.topk(min(SHORTLIST, remove.shape[1]), dim=1, largest=False)
+        adds, slots = best_add.indices, best_remove.indices
+        removes = self.ones[nodes].gather(1, slots)
+        # Of pairs, by the whole of H_u: |P (W_a − W_r)|², P the probes
+        moves = torch.cat([weight[adds], -weight[removes]], dim=1)
+        pressed = moves @ probes.transpose(1, 2)  # [nodes, both shortlists, probes]
+        alone = (moves @ gradient.unsqueeze(2)).squeeze(2) + self.kappa * pressed.square().sum(2)
+        impossible = torch.cat([best_add.values, best_remove.values], dim=1).isinf()
+        alone.masked_fill_(impossible, torch.inf)
+        count = adds.shape[1]
+        both = pressed[:, :count] @ pressed[:, count:].transpose(1, 2)
+        change = alone[:, :count, None] + alone[:, None, count:] + 2 * self.kappa * both
+        gain, place = change.flatten(1).min(dim=1)
+        a, r = place // slots.shape[1], place % slots.shape[1]
+        pick = torch.arange(len(nodes), device=place.device)
+        return adds[pick, a], slots[pick, r], gain
+
+    def _chunks(self) -> Iterator[slice]:
+        entries = self.ones.shape[1] * self.read.weight.shape[1]
+        size = max(1, CHUNK_ENTRIES // entries)
+        return (slice(first, first + size) for first in range(0, len(self.ones), size))
+
+
+def _scattered(x: Tensor, allowed: Tensor | None, generator: torch.Generator) -> Tensor:
+    """As many ones in each row, placed anywhere that is allowed."""
+    chance = torch.rand(x.shape, generator=generator).to(x)
+    if allowed is not None:
+        chance.masked_fill_(~allowed, -1)
+    count = x.sum(dim=1).long()
+    most = int(count.max())
+    wanted = torch.arange(most, device=x.device) < count.unsqueeze(1)
+    nodes, places = wanted.nonzero(as_tuple=True)
+    scattered = torch.zeros_like(x)
+    scattered[nodes, chance.topk(most, dim=1).indices[nodes, places]] = 1
+    return scattered
+
+
+def _signs(h: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 2, h.shape, generator=generator).to(h).mul_(2).sub_(1)
