@@ -15,7 +15,6 @@ from torch_geometric.nn import GCN
 
 import graph_metamers as gm
 from graph_metamers.audit import Audit
-from graph_metamers.metamer import Metamer
 from graph_metamers.report import (
     plot_features,
     plot_loss,
@@ -26,6 +25,7 @@ from graph_metamers.report import (
 )
 from graph_metamers.report.pictures import Crop
 from graph_metamers.report.words import error_text, headline, score_text, spread_text, verdict
+from graph_metamers.result import Metamer
 
 NASTY = ("<script>alert(1)</script>", r"$\frac{$", 'a" onload="alert(1)')
 

@@ -3,8 +3,9 @@
 from graph_metamers import datasets, zoo
 from graph_metamers.audit import Audit, audit
 from graph_metamers.errors import InputError
-from graph_metamers.metamer import Metamer, load, metamer
+from graph_metamers.metamer import metamer, metamers
 from graph_metamers.probe import layers
+from graph_metamers.result import Metamer, load
 from graph_metamers.search import Adam, Auto, Exact, GaussNewton, Status, Swap
 from graph_metamers.vary import BinaryFeatures, ContinuousFeatures
 
@@ -27,5 +28,6 @@ __all__ = [
     "layers",
     "load",
     "metamer",
+    "metamers",
     "zoo",
 ]

@@ -20,9 +20,10 @@ from graph_metamers import zoo
 from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count
 from graph_metamers.measure import predicted_class
-from graph_metamers.metamer import Metamer, load, metamer, preflight, setting
+from graph_metamers.metamer import metamer, preflight
 from graph_metamers.probe import Forward, Layer, Probe
 from graph_metamers.probe import layers as list_layers
+from graph_metamers.result import Metamer, load, setting
 from graph_metamers.search import Search, configured
 from graph_metamers.storage import graph_tensors, read_json, write_json
 from graph_metamers.vary import Vary, vary_features

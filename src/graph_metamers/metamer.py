@@ -2,12 +2,10 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -26,117 +24,13 @@ from graph_metamers.measure import (
 from graph_metamers.probe import Forward, Layer, Probe, Target, find_linear_read
 from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
-from graph_metamers.search import Problem, Search, Solution, Status, configured
+from graph_metamers.result import Metamer, setting
+from graph_metamers.search import Problem, Search, Solution, configured
 from graph_metamers.storage import (
     graph_tensors,
-    load_tensors,
     make_folder,
-    pack_graph,
-    save_tensors,
-    unpack_graph,
 )
 from graph_metamers.vary import Vary, vary_features
-
-SCHEMA = 2
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Metamer:
-    """A graph that a model takes for another, with all that was measured of it.
-
-    Attributes:
-        data: The metamer; `model(metamer.data.x, metamer.data.edge_index)` just works.
-        reference: The graph that it is a metamer of.
-        layer: The layer at which the activations are matched; several are joined by " + ".
-        status: How the search ended; `status.remedy` says what to do about it.
-        activation_error: L_act of the metamer (Eq. 5), the mean over the layers; 0 is perfect.
-        layer_errors: L_act at each layer.
-        tol: Activation error at or below which the status is "matched".
-        scores: `feature_similarity` (Eq. 13), `prediction_match` (Eq. 14), `consistency`
-            (Eq. 15), `activation_correlation`, `output_error` (Eq. 5 of what the model returns);
-            and, with `start_` before the name, those of the
-            random start, with which to compare them.
-        node_errors: Activation error of each node, [nodes]; None where the activation has no
-            row for each node.
-        node_similarity: Feature similarity of each node, [nodes].
-        predictions_agree: Whether the predicted class is the same, [nodes]; None where the
-            output has no row for each node.
-        history: Activation error of every graph on the way, the start first.
-        steps: Steps taken.
-        best_step: Step at which this graph was found.
-        seconds: Time that the search took.
-        seed: Seed of the random start.
-        vary: What varied.
-        search: How it was searched.
-        notes: Further figures that the search gives, such as `pinned_nodes` of `Exact`.
-    """
-
-    data: Data
-    reference: Data
-    layer: str
-    status: Status
-    activation_error: float
-    layer_errors: dict[str, float]
-    tol: float
-    scores: dict[str, float]
-    node_errors: Float[Tensor, " nodes"] | None
-    node_similarity: Float[Tensor, " nodes"]
-    predictions_agree: Tensor | None
-    history: list[float]
-    steps: int
-    best_step: int
-    seconds: float
-    seed: int
-    vary: str
-    search: str
-    notes: dict[str, float]
-
-    @property
-    def matched(self) -> bool:
-        """Whether the activation error is at or below `tol`."""
-        return self.status is Status.MATCHED
-
-    def row(self) -> dict[str, Any]:
-        """The figures as one flat dictionary: a row of an audit."""
-        return {
-            "layer": self.layer,
-            "vary": self.vary,
-            "search": self.search,
-            "seed": self.seed,
-            "status": str(self.status),
-            "activation_error": self.activation_error,
-            "tol": self.tol,
-            "steps": self.steps,
-            "best_step": self.best_step,
-            "seconds": self.seconds,
-            **self.scores,
-            **self.notes,
-            "layer_errors": dict(self.layer_errors),
-        }
-
-    def save(self, path: str | Path) -> None:
-        """Save to a file that `graph_metamers.load` reads. Holds tensors and plain values only.
-
-        Raises:
-            InputError: The place cannot be written to.
-        """
-        state = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        reference, graph = self.reference.to_dict(), self.data.to_dict()
-        changed = {k: v for k, v in graph.items() if not _same(v, reference.get(k))}
-        state |= {
-            "schema": SCHEMA,
-            "status": str(self.status),
-            "reference": pack_graph(self.reference),
-            "data": pack_graph(Data.from_dict(changed)),
-        }
-        save_tensors(Path(path), state)
-
-    def __repr__(self) -> str:
-        return (
-            f"Metamer({self.layer}, {self.status}, error {self.activation_error:.1e}, "
-            f"S_feat {self.scores['feature_similarity']:.2f}, "
-            f"S_match {self.scores['prediction_match']:.2f})"
-        )
 
 
 def metamer(
@@ -148,6 +42,7 @@ def metamer(
     search: Search | str = "auto",
     tol: float = 1e-2,
     seed: int = 0,
+    avoid: Sequence[Data] = (),
     forward: Forward | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
@@ -168,6 +63,8 @@ def metamer(
             one such as `Swap(seek="farthest")` says more.
         tol: Activation error (Eq. 5) at or below which the result counts as matched.
         seed: Seed of the random start. The global random state is neither used nor changed.
+        avoid: Graphs with whose features the metamer shall share as little as possible; see
+            `metamers`. `Swap` and `Exact` can.
         forward: How to call the model, `(model, data) -> output`, where the names of its
             arguments do not say so.
         checkpoint: A file to save the search's state to now and then, and to resume it from; the
@@ -197,7 +94,14 @@ def metamer(
     with Probe(model, data, forward) as probe:
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
-        problem = _pose(probe, targets, vary, tol, digest(search, seed, forward))
+        away = [_x(graph) for graph in avoid]
+        if any(x.shape != _x(data).shape for x in away):
+            raise InputError(
+                f"avoid must hold graphs with features {list(_x(data).shape)}, as the reference's; "
+                f"got {[list(x.shape) for x in away]}."
+            )
+        problem = _pose(probe, targets, vary, tol, digest(search, seed, forward, away))
+        problem = dataclasses.replace(problem, avoid=tuple(away))
         search = search.choose(problem)
         search.check(vary)
         title = f"{type(search).__name__} at {_join(targets)}"
@@ -211,35 +115,49 @@ def metamer(
         return _measured(probe, targets, problem, search, solution, seed)
 
 
-def load(path: str | Path) -> Metamer:
-    """Load a metamer that `Metamer.save` saved. Nothing in the file is ever run.
+def metamers(
+    model: nn.Module,
+    data: Data,
+    layer: Layer,
+    *,
+    n: int = 5,
+    seed: int = 0,
+    **options: Any,
+) -> list[Metamer]:
+    """Build several metamers of one graph that share as little as possible with one another.
+
+    Each keeps away from those before it: no one of binary features is in two of them, as long as
+    there are enough entries. So that they look the same to the model says more than any number of
+    random starts.
 
     Args:
-        path: The file. Of the graphs it holds tensors, numbers and texts, on the CPU.
+        model: A trained model. It is left exactly as found.
+        data: The reference graph.
+        layer: The layer to match at.
+        n: How many.
+        seed: Seed of the first; the others have the next ones.
+        **options: The others of `metamer`.
+
+    Returns:
+        The metamers, in the order in which they were found.
 
     Raises:
-        InputError: The file is missing or no metamer.
+        InputError: What `metamer` raises; and where the search cannot keep away from a graph.
+
+    Example:
+        >>> import graph_metamers as gm
+        >>> data = gm.datasets.csbm(nodes=60, features=400)
+        >>> a, b = gm.metamers(gm.zoo.GCN(400, 3), data, "layer1", n=2)
+        >>> (a.data.x * b.data.x).sum()
+        tensor(0.)
     """
-    state = load_tensors(Path(path), kind="a metamer saved by Metamer.save()")
-    names = {field.name for field in dataclasses.fields(Metamer)}
-    schema = state.get("schema") if isinstance(state, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance]
-    if schema is not None and schema != SCHEMA:
-        raise InputError(
-            f"'{path}' was saved in format {schema}; this version reads {SCHEMA}. "
-            "Build the metamer again."
-        )
-    if schema is None or not names <= state.keys():
-        raise InputError(f"'{path}' must be a metamer saved by Metamer.save(); it is not one.")
-    try:
-        fields = {name: state[name] for name in names}
-        fields["status"] = Status(state["status"])
-        fields["reference"] = unpack_graph(state["reference"])
-        fields["data"] = unpack_graph(state["reference"] | state["data"])
-        return Metamer(**fields)
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise InputError(
-            f"'{path}' must be a metamer saved by Metamer.save(); it is a damaged one."
-        ) from error
+    check_count("n", n)
+    found: list[Metamer] = []
+    for each in range(n):
+        avoid = [*options.get("avoid", ()), *(m.data for m in found)]
+        mine: dict[str, Any] = options | {"seed": seed + each, "avoid": avoid}
+        found.append(metamer(model, data, layer, **mine))
+    return found
 
 
 def preflight(
@@ -415,23 +333,6 @@ def _agreement(reference: Data, output: Tensor, other: Tensor) -> Tensor | None:
     return (classes[: len(output)] == classes[len(output) :]).cpu()
 
 
-def setting(value: Any) -> str:
-    """A settings object with those of its fields that are not the default.
-
-    >>> from graph_metamers.search import Adam
-    >>> setting(Adam(steps=200)), setting(Adam())
-    ('Adam(steps=200)', 'Adam')
-    """
-    if not dataclasses.is_dataclass(value):
-        return type(value).__name__
-    shown = [
-        f"{field.name}={getattr(value, field.name)!r}"
-        for field in dataclasses.fields(value)
-        if getattr(value, field.name) != field.default
-    ]
-    return type(value).__name__ + (f"({', '.join(shown)})" if shown else "")
-
-
 def _join(targets: list[Target]) -> str:
     return " + ".join(target.label for target in targets)
 
@@ -440,9 +341,3 @@ def _x(data: Data) -> Tensor:
     if data.x is None:
         raise InputError("data.x must be a floating point matrix [nodes, features]; data has none.")
     return data.x.detach()
-
-
-def _same(value: Any, other: Any) -> bool:
-    if not isinstance(value, Tensor) or not isinstance(other, Tensor):
-        return value is other or (isinstance(value, bool | int | float | str) and value == other)
-    return value is other or digest(value) == digest(other)

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from graph_metamers import datasets, zoo
-from graph_metamers.metamer import Metamer
 from graph_metamers.report import plots
 from graph_metamers.report.figures import inline_svg
 from graph_metamers.report.pictures import Crop, Picture, node_classes, plot_features
@@ -30,6 +29,7 @@ from graph_metamers.report.words import (
     status_text,
     verdict,
 )
+from graph_metamers.result import Metamer
 from graph_metamers.storage import write_text
 
 if TYPE_CHECKING:

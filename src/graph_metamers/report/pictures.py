@@ -12,7 +12,6 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError
-from graph_metamers.metamer import Metamer
 from graph_metamers.report.style import (
     METAMER,
     MUTED,
@@ -25,6 +24,7 @@ from graph_metamers.report.style import (
     thinned,
 )
 from graph_metamers.report.words import noun, status_text
+from graph_metamers.result import Metamer
 
 SHOWN_NODES, SHOWN_FEATURES = 90, 90
 SHOWN_CLASSES = 12

@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from graph_metamers.errors import InputError
-from graph_metamers.metamer import Metamer
 from graph_metamers.report.style import (
     DASHED,
     INK,
@@ -31,6 +30,7 @@ from graph_metamers.report.style import (
     thinned,
 )
 from graph_metamers.report.words import noun, shorten
+from graph_metamers.result import Metamer
 
 CURVE_POINTS = 2000
 BINS = 40

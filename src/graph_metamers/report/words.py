@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from graph_metamers.metamer import Metamer
+from graph_metamers.result import Metamer
 from graph_metamers.search import Status
 
 ABSENT = "–"

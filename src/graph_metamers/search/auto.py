@@ -53,10 +53,11 @@ class Auto(Search):
             return Swap(seek=self.seek, **budget)
         if isinstance(vary, ContinuousFeatures) and problem.find_read() is not None:
             return Exact(seek=self.seek, **budget)
-        if self.seek != "nearest":
+        if self.seek != "nearest" or problem.avoid:
+            asked = "avoid=" if problem.avoid else f"seek='{self.seek}'"
             raise InputError(
-                f"seek='{self.seek}' needs binary features, or continuous ones that the layer "
-                "reads through weight matrices alone. Leave it out, or choose another layer."
+                f"{asked} needs binary features, or continuous ones that the layer reads through "
+                "weight matrices alone. Leave it out, or choose another layer."
             )
         return GaussNewton(**budget) if isinstance(vary, ContinuousFeatures) else Adam(**budget)
 

@@ -58,6 +58,7 @@ class Problem:
         targets: The reference's activation at each layer.
         activations: Runs the model up to the layers.
         tol: Activation error at or below which a graph counts as matched.
+        avoid: Feature matrices with which the metamer shall share as little as possible.
         find_read: Finds the linear maps through which the layers read the features, if any.
         identity: A hash of all that the search depends on; a checkpoint of another is refused.
     """
@@ -67,6 +68,7 @@ class Problem:
     targets: list[Tensor]
     activations: Callable[[Data], list[Tensor]]
     tol: float
+    avoid: tuple[Tensor, ...] = ()
     find_read: Callable[[], LinearRead | None] = lambda: None
     identity: str = ""
     norms: list[Tensor] = field(init=False, repr=False)  # ‖h‖² at each layer
@@ -131,12 +133,22 @@ class Search(ABC):
     """How a metamer is looked for; a frozen dataclass of settings."""
 
     name: ClassVar[str]
+    can_avoid: ClassVar[bool] = False
 
     def check(self, vary: Vary) -> None:  # noqa: B027, most can move anything
         """Raise `InputError` where this search cannot move what varies."""
 
     def choose(self, problem: Problem) -> "Search":
-        """The search that will be run."""
+        """The search that will be run.
+
+        Raises:
+            InputError: It cannot do what is asked.
+        """
+        if problem.avoid and not self.can_avoid:
+            raise InputError(
+                f"{type(self).__name__} cannot keep away from other graphs (avoid=, metamers()). "
+                "Use Swap or Exact, where what varies and the layer allow it."
+            )
         return self
 
     @abstractmethod

@@ -73,6 +73,7 @@ class Exact(Search):
     seek: Seek = "nearest"
 
     name: ClassVar[str] = "exact"
+    can_avoid: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -136,16 +137,18 @@ class Exact(Search):
 
     def _start(self, problem: Problem, bounded: bool, generator: torch.Generator) -> Tensor:
         x = features(problem.data)
-        if self.seek == "random":
-            return x[torch.randperm(len(x), generator=generator).to(x.device)]
         start = features(problem.vary.start(problem.data, generator).render())
-        if self.seek == "nearest":
+        if self.seek == "random":
+            start = x[torch.randperm(len(x), generator=generator).to(x.device)]
+        avoided = [*problem.avoid, *([x] if self.seek == "farthest" else [])]
+        if not avoided:
             return start.clone()
+        overlap = torch.stack(avoided).sum(dim=0)
         if not bounded:
-            return -x  # its nearest metamer is the reflection
+            return -overlap  # of the reference alone, its nearest metamer is the reflection
         # The nearest point to X0 − t X is the least overlap ⟨X, X'⟩, up to ‖X' − X0‖² / 2t; where
         # t is large rounding counts.
-        return start.double() - FAR * x.double()
+        return start.double() - FAR * overlap.double()
 
 
 class _Newton:

@@ -99,10 +99,10 @@ class GaussNewton(Search):
             moved = (x + move).clamp_(low, high)
             error = _error(problem, read, moved)
             if error < history[-1]:
-                x, damping = moved, damping / 5
+                x, damping = moved, damping / 2
                 history.append(error)
             else:
-                damping *= 5
+                damping *= 4
                 history.append(history[-1])
             status = self._ended(history, problem.tol)
             if watch is not None:
@@ -185,7 +185,7 @@ def _step(
     # In units of the curvature along the residual, so that damping has no dimension.
     along = forth(slope * free)
     mu = damping * float(along.norm() / residual_now.norm().clamp(min=1e-30))
-    return -free * back(_conjugate_gradients(system, residual_now, inner))
+    return -back(_conjugate_gradients(system, residual_now, inner)) * free
 
 
 def _conjugate_gradients(

@@ -70,7 +70,7 @@ class Swap(Search):
 
     Example:
         >>> Swap(steps=100, stop_at_tol=True)
-        Swap(sweeps=100, stop_at_tol=True, patience=20, seek='nearest')
+        Swap(steps=100, stop_at_tol=True, patience=20, seek='nearest')
     """
 
     steps: int = 300
@@ -79,6 +79,7 @@ class Swap(Search):
     seek: Seek = "nearest"
 
     name: ClassVar[str] = "swap"
+    can_avoid: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -146,19 +147,18 @@ class Swap(Search):
     def _start(self, problem: Problem, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """The features to begin with, and which entries may become ones (None: all)."""
         x = features(problem.vary.start(problem.data, generator).render()).clone()
-        if self.seek == "nearest":
+        avoided = [*problem.avoid, *([features(problem.data)] if self.seek == "farthest" else [])]
+        if not avoided and self.seek == "nearest":
             return x, None
-        allowed = None
-        if self.seek == "farthest":
-            allowed = features(problem.data) == 0
+        allowed = torch.stack([other == 0 for other in avoided]).all(dim=0) if avoided else None
+        if allowed is not None:
             full = x.sum(dim=1) > allowed.sum(dim=1)
             if bool(full.any()):
                 raise InputError(
-                    "seek='farthest' shares no one with the reference, but "
-                    f"{int(full.sum())} nodes have ones in more than half of their entries. "
-                    "Use seek='random'."
+                    f"{int(full.sum())} nodes have more ones than there are entries that are to be "
+                    "avoided by none. Use seek='random', or fewer graphs in avoid=."
                 )
-        return _scattered(x, allowed, generator), allowed
+        return _placed(x, allowed, generator, keep=self.seek != "random"), allowed
 
     def _ended(self, history: list[float], tol: float) -> Status | None:
         error, step = history[-1], len(history) - 1
@@ -319,18 +319,20 @@ class _Walk:
         return (slice(first, first + size) for first in range(0, len(self.ones), size))
 
 
-def _scattered(x: Tensor, allowed: Tensor | None, generator: torch.Generator) -> Tensor:
-    """As many ones in each row, placed anywhere that is allowed."""
+def _placed(x: Tensor, allowed: Tensor | None, generator: torch.Generator, *, keep: bool) -> Tensor:
+    """As many ones in each row, where they are if that is allowed, else anywhere that is."""
     chance = torch.rand(x.shape, generator=generator).to(x)
+    if keep:
+        chance += x
     if allowed is not None:
         chance.masked_fill_(~allowed, -1)
     count = x.sum(dim=1).long()
     most = int(count.max())
     wanted = torch.arange(most, device=x.device) < count.unsqueeze(1)
     nodes, places = wanted.nonzero(as_tuple=True)
-    scattered = torch.zeros_like(x)
-    scattered[nodes, chance.topk(most, dim=1).indices[nodes, places]] = 1
-    return scattered
+    placed = torch.zeros_like(x)
+    placed[nodes, chance.topk(most, dim=1).indices[nodes, places]] = 1
+    return placed
 
 
 def _signs(h: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,249 @@
+"""How long until a metamer is found: the paper's loop, plenoptic, our Adam and search="auto".
+
+    python benchmarks/search.py --json benchmarks/results/search.json --picture docs/search.png
+
+For each model and dataset, side by side in one process and from the same random features at the
+first layer: the paper's loop written down plainly walks 1000 steps, or as many as `--limit`
+seconds allow; the others get as long to reach the activation error at which it stands. plenoptic
+(extra `bench`) moves continuous features only. Times include the start and, for ours, finding
+the maps through which the layer reads; ours is the median of three runs. Pairs that the JSON
+holds already are not run again.
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import math
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+import graph_metamers as gm
+from graph_metamers.probe import Probe, find_linear_read
+from graph_metamers.search import Problem, Search
+from graph_metamers.vary import random_features, vary_features
+from machine import provenance
+
+Trace = list[tuple[float, float]]  # seconds, activation error
+MODELS = ("gcn", "chebnet", "graphsage", "gin", "gat")
+DATASETS = ("cora", "citeseer", "pubmed")
+LR = 5e-4
+STYLES = {"literal": "-", "plenoptic": "--", "adam": "-.", "auto": "-"}
+
+
+class Enough(Exception):
+    """The time is over, or the error is reached."""
+
+
+def literal(model: nn.Module, data: Data, *, seed: int, steps: int, limit: float) -> Trace:
+    """The paper's Eqs. 5–9 written down plainly."""
+    began, trace = _now(), Trace()
+    x = data.x
+    soft = random_features(x, torch.Generator().manual_seed(seed)).requires_grad_()
+    optimizer = torch.optim.Adam([soft], lr=LR)
+    binary = bool(((x == 0) | (x == 1)).all())
+    ones = int(x.sum())
+    with torch.no_grad():
+        h = model.layer1(x, data.edge_index)
+    for step in range(steps + 1):
+        if binary:
+            p = torch.sigmoid(soft)
+            hard = torch.zeros_like(p)
+            hard.view(-1)[p.view(-1).topk(ones).indices] = 1
+            features = p + (hard - p).detach()
+        else:
+            features = torch.relu(soft)
+        activation = model.layer1(features, data.edge_index)
+        loss = (activation - h).square().sum() / h.square().sum()
+        trace.append((_now() - began, loss.item()))
+        if trace[-1][0] > limit:
+            break
+        if step < steps:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return trace
+
+
+def plenoptic(model: nn.Module, data: Data, *, seed: int, goal: float, limit: float) -> Trace:
+    """plenoptic's `Metamer` with its own optimiser settings, negative features penalised."""
+    import plenoptic as po
+
+    class Layer(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return model.layer1(image[0, 0], data.edge_index)[None, None]
+
+    began, trace = _now(), Trace()
+    reference = data.x[None, None]
+    with torch.no_grad():
+        size = model.layer1(data.x, data.edge_index).square().sum()
+    start = random_features(data.x, torch.Generator().manual_seed(seed)).relu()[None, None]
+
+    def loss(h: Tensor, target: Tensor) -> Tensor:
+        error = (h - target).square().sum() / size
+        trace.append((_now() - began, error.item()))
+        if trace[-1][1] <= goal or trace[-1][0] > limit:
+            raise Enough
+        return error
+
+    metamer = po.Metamer(
+        reference,
+        Layer().eval(),
+        loss_function=loss,
+        penalty_function=lambda x: x.clamp(max=0).square().sum(),
+    )
+    trace.clear()
+    metamer.setup(initial_image=start)
+    with contextlib.suppress(Enough):
+        metamer.synthesize(max_iter=10**6, stop_criterion=0)
+    return trace
+
+
+def ours(
+    model: nn.Module, data: Data, search: Search, *, seed: int, goal: float, limit: float
+) -> tuple[Trace, str]:
+    """One of the library's searches; it goes on to its own end, but no longer than `limit`."""
+    trace = Trace()
+    with Probe(model, data) as probe:
+        targets = probe.targets("layer1")
+        problem = Problem(
+            data=data,
+            vary=vary_features(data),
+            targets=[h.detach() for h in probe.activations(targets, data)],
+            activations=lambda graph: probe.activations(targets, graph),
+            tol=goal,
+            find_read=lambda: find_linear_read(probe, targets),
+        )
+        began = _now()
+
+        def watch(step: int, total: int, error: float) -> None:
+            trace.append((_now() - began, error))
+            if trace[-1][0] > limit:
+                raise Enough
+
+        chosen = search.choose(problem)
+        with contextlib.suppress(Enough):
+            chosen.run(problem, torch.Generator().manual_seed(seed), watch=watch)
+    return trace, type(chosen).__name__
+
+
+def measure(name: str, dataset: str, device: str, steps: int, limit: float) -> dict[str, Any]:
+    data = gm.datasets.load(dataset).to(device)
+    model = gm.zoo.train(name, data).model.requires_grad_(False)
+    literal(model, data, seed=9, steps=2, limit=limit)  # libraries load, memory is mapped
+    ours(model, data, gm.Auto(steps=2), seed=9, goal=0, limit=limit)
+
+    traces = {"literal": literal(model, data, seed=0, steps=steps, limit=limit)}
+    spent, goal = traces["literal"][-1]
+    runs = [ours(model, data, gm.Auto(), seed=seed, goal=goal, limit=spent) for seed in (0, 1, 2)]
+    traces["auto"], search = runs[0]
+    times = [_reached(trace, goal) for trace, _ in runs]
+    adam = gm.Adam(steps=len(traces["literal"]) - 1, patience=None)
+    traces["adam"], _ = ours(model, data, adam, seed=0, goal=goal, limit=spent)
+    row: dict[str, Any] = {
+        "model": name,
+        "dataset": dataset,
+        "search": search,
+        "literal_steps": len(traces["literal"]) - 1,
+        "literal_seconds": spent,
+        "literal_error": goal,
+        "auto_seconds": statistics.median(times),
+        "auto_seconds_runs": times,
+        "auto_final_error": traces["auto"][-1][1],
+        "auto_final_seconds": traces["auto"][-1][0],
+        "adam_seconds": _reached(traces["adam"], goal * 1.001),
+    }
+    if search == "Exact":
+        with torch.enable_grad():
+            traces["plenoptic"] = plenoptic(model, data, seed=0, goal=goal, limit=spent)
+        row["plenoptic_seconds"] = _reached(traces["plenoptic"], goal)
+        row["plenoptic_error"] = traces["plenoptic"][-1][1]
+    row["ratio"] = spent / row["auto_seconds"]
+    row["traces"] = {key: _thinned(trace) for key, trace in traces.items()}
+    return row
+
+
+def _reached(trace: Trace, goal: float) -> float:
+    return next((seconds for seconds, error in trace if error <= goal), math.inf)
+
+
+def _thinned(trace: Trace, most: int = 60) -> list[list[float]]:
+    every = max(1, len(trace) // most)
+    kept = trace[::every] + ([] if (len(trace) - 1) % every == 0 else trace[-1:])
+    return [[float(f"{a:.4g}"), float(f"{b:.4g}")] for a, b in kept]
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    figure, grid = plt.subplots(
+        len(datasets), len(models), figsize=(3 * len(models), 2.6 * len(datasets)),
+        squeeze=False, sharex="row", layout="constrained",
+    )  # fmt: skip
+    for row in rows:
+        axes = grid[datasets.index(row["dataset"])][models.index(row["model"])]
+        for place, (key, style) in enumerate(STYLES.items()):
+            if key in row["traces"]:
+                seconds, errors = zip(*row["traces"][key], strict=True)
+                axes.plot(seconds, errors, style, color=f"C{place}", label=key)
+        axes.axhline(row["literal_error"], color="0.7", linewidth=0.8)
+        axes.set(xscale="log", yscale="log")
+        axes.set_title(f"{row['model']}, {row['dataset']}: {row['ratio']:.0f}×", fontsize=10)
+    for axes in grid[-1]:
+        axes.set_xlabel("seconds")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("activation error")
+    labels: dict[str, Any] = {}
+    for axes in grid.flat:
+        lines, names = axes.get_legend_handles_labels()
+        labels |= dict(zip(names, lines, strict=True))
+    figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=4)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=gm.datasets.NAMES)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--limit", type=float, default=100.0, help="seconds of the paper's loop")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="write the result here, after every pair")
+    parser.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    if arguments.json and arguments.json.exists():
+        rows = json.loads(arguments.json.read_text())["rows"]
+    known = {(row["model"], row["dataset"]) for row in rows}
+    for model, dataset in itertools.product(arguments.models, arguments.datasets):
+        if (model, dataset) in known:
+            continue
+        row = measure(model, dataset, arguments.device, arguments.steps, arguments.limit)
+        rows.append(row | {"environment": provenance(gm.datasets.load(dataset))})
+        print(*(f"{k} {v}" for k, v in row.items() if k != "traces"), sep="\n  ", flush=True)
+        ratios = [row["ratio"] for row in rows]
+        summary = {
+            "geometric_mean_ratio": statistics.geometric_mean(ratios),
+            "least_ratio": min(ratios),
+        }
+        if arguments.json:
+            arguments.json.write_text(json.dumps(summary | {"rows": rows}, indent=1) + "\n")
+    if arguments.picture:
+        draw(rows, arguments.picture)
+
+
+if __name__ == "__main__":
+    main()
