@@ -84,7 +84,7 @@ def test_sentences_without_the_tests_type_checks(plain):
     assert plain["sentences"] == {
         "lr": "lr must be positive and finite; got 0.",
         "slope": "slope must be positive and finite; got -1. Try 1.0.",
-        "density": "density must be 'fixed' or 'learned'; got 'free'.",
+        "density": "density must be 'fixed', 'per_node' or 'learned'; got 'free'.",
         "steps": "steps must be a whole number of at least 1; got 1.5.",
         "activation": "activation='sine' is none of the zoo's. Choose among "
         "'relu', 'elu', 'leaky_relu', 'gelu', 'silu', 'tanh'.",

@@ -132,7 +132,9 @@ def test_a_linear_layer_before_the_convolution(dtype, small):
 @DTYPES
 def test_a_raw_weight(dtype, small):
     model = made(
-        lambda m, x, edges: torch.zeros(len(x), 8).to(x).index_add(0, edges[1], (x @ m.w)[edges[0]]),
+        lambda m, x, edges: (
+            torch.zeros(len(x), 8).to(x).index_add(0, edges[1], (x @ m.w)[edges[0]])
+        ),
         w=lambda: nn.Parameter(torch.randn(40, 8)),
     )
     model, data = as_dtype(model, small, dtype)
@@ -153,7 +155,7 @@ def test_an_mlp(layer, dtype, small):
 
 def test_two_branches_that_both_read(small):
     model = made(
-        lambda m, x, edges: m.conv(x, edges) + m.lin(x.flip(0)),
+        lambda m, x, edges: m.lin(x.flip(0)) + m.conv(x, edges),
         conv=lambda: GATConv(40, 8),
         lin=lambda: nn.Linear(40, 8, bias=False),
     )

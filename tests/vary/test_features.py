@@ -409,3 +409,32 @@ def test_a_reference_of_another_kind_is_refused(vary, x, sentence):
         vary.check(data)
     with pytest.raises(gm.InputError, match=sentence):
         vary.start(data, generator())
+
+
+# --------------------------------------------------------------------------- per-node density
+
+
+@pytest.mark.parametrize(
+    "search", [gm.Adam(lr=0.1, steps=8), gm.Swap(steps=8)], ids=["adam", "swap"]
+)
+def test_per_node_density_keeps_each_nodes_number_of_ones(search):
+    data = gm.datasets.csbm(nodes=60, features=40, density=0.1)
+    data.x[7] = 0
+    data.x[8, :30] = 1
+    vary = gm.BinaryFeatures(density="per_node")
+    start = vary.start(data, generator()).render().x
+    assert torch.equal(start.sum(dim=1), data.x.sum(dim=1))
+    assert not torch.equal(start, data.x)
+    m = gm.metamer(gm.zoo.GCN(40, 3), data, "layer1", vary=vary, search=search)
+    assert torch.equal(m.data.x.sum(dim=1), data.x.sum(dim=1))
+    assert m.activation_error < m.history[0]
+
+
+def test_per_node_ones_are_the_largest_of_each_row():
+    data = gm.datasets.csbm(nodes=30, features=20, density=0.2)
+    variable = gm.BinaryFeatures(density="per_node").start(data, generator())
+    (soft,) = variable.parameters
+    x = variable.render().x
+    for row, values, ones in zip(x, soft.detach(), data.x.sum(dim=1).int(), strict=True):
+        largest = values.sort(descending=True).indices[: int(ones)]
+        assert sorted(largest.tolist()) == row.nonzero().view(-1).tolist()

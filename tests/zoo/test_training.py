@@ -52,9 +52,10 @@ def test_equals_a_literal_loop(small, tmp_path):
     best = history.index(min(history))
 
     trained = train("gcn", small, seed=3, training=short, cache=tmp_path)
-    assert trained.history == history
-    state = trained.model.state_dict()
-    assert all(torch.equal(state[k], weights[best][k]) for k in state)
+    # The first product is summed in another order, and Adam divides small gradients by their size.
+    assert trained.history == pytest.approx(history, rel=1e-5)
+    for name, value in trained.model.state_dict().items():
+        torch.testing.assert_close(value, weights[best][name], rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         right = trained.model(small.x, small.edge_index).argmax(1) == small.y
     assert trained.accuracy["val"] == float(right[small.val_mask].double().mean())

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -27,10 +27,13 @@ class LinearRead:
         weight: W, [features, units].
         activations: The activations as a function of X W, [nodes, units], differentiable. It
             costs a forward with `units` features in place of all of them.
+        picks: What takes the place of the model's weights when it is given X W: by the names of
+            the weights, in the order of their columns in W.
     """
 
     weight: Float[Tensor, "features units"]
     activations: Callable[[Matrix], list[Tensor]]
+    picks: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 def find_linear_read(probe: Probe, targets: list[Target]) -> LinearRead | None:
@@ -87,7 +90,7 @@ def _reduced(probe: Probe, targets: list[Target], maps: dict[str, Tensor]) -> Li
         picks[name] = pick.T.contiguous() if maps[name].shape[1] == width else pick
         first += w.shape[1]
     call = _Call(probe, targets)
-    return LinearRead(weight, lambda y: functional_call(call, _within(picks), (y,)))
+    return LinearRead(weight, lambda y: functional_call(call, _within(picks), (y,)), picks)
 
 
 @torch.no_grad()

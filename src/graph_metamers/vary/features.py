@@ -33,7 +33,8 @@ class BinaryFeatures(Vary):
         margin: λ ≥ 0 of Eq. 10, the weight of mean(P (1 − P)) in the loss. As the equation
             stands, lowering it drives P towards 0 and 1, where the paper's words say it prevents
             that; 0 reproduces its numbers.
-        density: "fixed" keeps exactly the reference's number of ones. "learned" lets the search
+        density: "fixed" keeps exactly the reference's number of ones, over the whole matrix;
+            "per_node" that of each node. "learned" lets the search
             move it: no gradient reaches ρ in Eqs. 8–9 (a count is an integer), so ρ gets the
             surrogate ∂L/∂ρ = n·d · mean of ∂L/∂X' over the entries nearest the threshold, the
             next ones to be switched by a change of ρ. This surrogate is ours, not the paper's.
@@ -50,15 +51,17 @@ class BinaryFeatures(Vary):
 
     slope: float = 1.0
     margin: float = 0.0
-    density: Literal["fixed", "learned"] = "fixed"
+    density: Literal["fixed", "per_node", "learned"] = "fixed"
 
     def __post_init__(self) -> None:
         if not (self.slope > 0 and math.isfinite(self.slope)):
             raise InputError(f"slope must be positive and finite; got {self.slope}. Try 1.0.")
         if not (self.margin >= 0 and math.isfinite(self.margin)):
             raise InputError(f"margin must be zero or more and finite; got {self.margin}. Try 0.0.")
-        if self.density not in ("fixed", "learned"):
-            raise InputError(f"density must be 'fixed' or 'learned'; got {self.density!r}.")
+        if self.density not in ("fixed", "per_node", "learned"):
+            raise InputError(
+                f"density must be 'fixed', 'per_node' or 'learned'; got {self.density!r}."
+            )
 
     def check(self, data: Data) -> None:
         x = _features(data)
@@ -87,6 +90,7 @@ class BinaryVariable(Variable):
         self._vary, self._data = vary, data
         self._soft = random_features(x, generator).requires_grad_()
         self._ones = int(x.count_nonzero())
+        self._by_node = x.count_nonzero(dim=1) if vary.density == "per_node" else None
         self._hard, self._gradient = _like(x), _like(x)
         self._places = torch.empty(0, dtype=torch.long, device=x.device)  # of the ones in `_hard`
         self._threshold = self._guess = -math.inf
@@ -111,6 +115,10 @@ class BinaryVariable(Variable):
         # The sigmoid is monotone: the largest entries of P are the largest of X_soft.
         soft, hard = self._soft.detach().view(-1), self._hard.view(-1)
         hard.index_fill_(0, self._places, 0)
+        if self._by_node is not None:
+            self._places = _largest_of_rows(self._soft.detach(), self._by_node)
+            hard.index_fill_(0, self._places, 1)
+            return
         self._places = largest(soft, self._ones, guess=self._guess)
         hard.index_fill_(0, self._places, 1)
         # From step to step the threshold drifts a little, and mostly steadily.
@@ -194,6 +202,16 @@ def largest(
     if len(places) < count:  # NaN compares with nothing
         return largest(values.masked_fill(values.isnan(), -math.inf), count)
     return places if candidates is None else candidates[places]
+
+
+def _largest_of_rows(values: Matrix, counts: Int[Tensor, " nodes"]) -> Int[Tensor, " count"]:
+    """Flat indices of the `counts` largest values of each row."""
+    most = int(counts.max())
+    order = values.topk(most, dim=1).indices
+    rows, ranks = (torch.arange(most, device=values.device) < counts[:, None]).nonzero(
+        as_tuple=True
+    )
+    return rows * values.shape[1] + order[rows, ranks]
 
 
 def _above(values: Tensor, guess: float, count: int) -> Tensor | None:
