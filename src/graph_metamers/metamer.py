@@ -25,7 +25,7 @@ from graph_metamers.probe import Forward, Layer, Probe, Target, find_linear_read
 from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
 from graph_metamers.result import Metamer, setting
-from graph_metamers.search import Problem, Search, Solution, configured
+from graph_metamers.search import Problem, Search, Solution, Status, configured
 from graph_metamers.storage import (
     graph_tensors,
     make_folder,
@@ -279,12 +279,15 @@ def _measured(
     start_scores = _scores(
         reference, start, problem.targets, probe.activations(targets, start), outputs[0], outputs[2]
     )
+    status, error = solution.status, sum(errors) / len(errors)
+    if status is Status.MATCHED and error > problem.tol:  # the search's sums were rounded otherwise
+        status = Status.BUDGET_SPENT
     return Metamer(
         data=graph,
         reference=reference,
         layer=_join(targets),
-        status=solution.status,
-        activation_error=sum(errors) / len(errors),
+        status=status,
+        activation_error=error,
         layer_errors={t.label: error for t, error in zip(targets, errors, strict=True)},
         tol=problem.tol,
         scores=scores

@@ -336,7 +336,7 @@ def test_watch_and_the_reference():
     problem, seen, before = pose(x, weight, gm.ContinuousFeatures()), [], x.clone()
     found = Exact().run(problem, generator(), watch=lambda *p: seen.append(p))
     assert [step for step, _, _ in seen] == list(range(found.steps + 1))
-    assert {total for _, total, _ in seen} == {60}
+    assert {total for _, total, _ in seen} == {150}
     assert len(found.history) == found.steps + 1
     found.graph.x.zero_()
     assert torch.equal(x, before)

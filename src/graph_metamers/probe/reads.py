@@ -1,6 +1,7 @@
 """The linear maps through which layers read the features, found in any model and verified."""
 
 import copy
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -47,17 +48,25 @@ def find_linear_read(probe: Probe, targets: list[Target]) -> LinearRead | None:
         probe: The opened model.
         targets: What is read.
     """
-    found = _maps(probe, targets)
+    fitting, idle = _maps(probe, targets)
     # A later layer whose width is the number of features by chance looks like a map of X.
-    for count in range(len(found), 0, -1):
-        read = _reduced(probe, targets, dict(list(found.items())[:count]))
+    names = list(fitting)
+    tries = [names[:count] for count in range(len(names), 0, -1)]
+    if len(names) <= 4:
+        tries = [
+            list(chosen)
+            for count in range(len(names), 0, -1)
+            for chosen in itertools.combinations(names, count)
+        ]
+    for chosen in tries:
+        read = _reduced(probe, targets, {name: fitting[name] for name in chosen}, idle)
         if _is_exact(probe, targets, read):
             return read
     return None
 
 
-def _maps(probe: Probe, targets: list[Target]) -> dict[str, Tensor]:
-    """Weights that fit the features' width and matter to the targets, by name."""
+def _maps(probe: Probe, targets: list[Target]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights that fit the features' width: those that matter to the targets, and the others."""
     width = probe.data.num_features
     weights = {
         name: weight.detach().requires_grad_()
@@ -65,32 +74,42 @@ def _maps(probe: Probe, targets: list[Target]) -> dict[str, Tensor]:
         if weight.dim() == 2 and width in weight.shape and weight.is_floating_point()
     }
     if not weights:
-        return {}
+        return {}, {}
     activations = functional_call(_Call(probe, targets), _within(weights), (probe.data["x"],))
     total = torch.stack([h.sum() for h in activations]).sum()
     if not total.requires_grad:  # the layers behind a layer that is a function of the graph alone
-        return {}
+        return {}, {}
     gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
-    return {
-        name: weight.detach()
-        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
-        if gradient is not None  # pyright: ignore[reportUnnecessaryComparison]
-    }
+    fitting: dict[str, Tensor] = {}
+    idle: dict[str, Tensor] = {}
+    for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
+        idles = gradient is None  # pyright: ignore[reportUnnecessaryComparison]
+        (idle if idles else fitting)[name] = weight.detach()
+    return fitting, idle
 
 
-def _reduced(probe: Probe, targets: list[Target], maps: dict[str, Tensor]) -> LinearRead:
+def _reduced(
+    probe: Probe, targets: list[Target], maps: dict[str, Tensor], idle: dict[str, Tensor]
+) -> LinearRead:
     width = probe.data.num_features
     columns = {name: w.T if w.shape[1] == width else w for name, w in maps.items()}
     weight = torch.cat(list(columns.values()), dim=1).contiguous()
+    units = weight.shape[1]
     picks: dict[str, Tensor] = {}
     first = 0
     for name, w in columns.items():
-        pick = torch.zeros(weight.shape[1], w.shape[1], dtype=w.dtype, device=w.device)
+        pick = w.new_zeros(units, w.shape[1])
         pick[first : first + w.shape[1]] = torch.eye(w.shape[1], dtype=w.dtype, device=w.device)
         picks[name] = pick.T.contiguous() if maps[name].shape[1] == width else pick
         first += w.shape[1]
     call = _Call(probe, targets)
-    return LinearRead(weight, lambda y: functional_call(call, _within(picks), (y,)), picks)
+    # A branch that the targets do not see may still run, and must be able to.
+    others = {
+        name: w.new_zeros(len(w), units) if w.shape[1] == width else w.new_zeros(units, w.shape[1])
+        for name, w in idle.items()
+    }
+    whole = _within(picks | others)
+    return LinearRead(weight, lambda y: functional_call(call, whole, (y,)), picks)
 
 
 @torch.no_grad()
@@ -103,7 +122,7 @@ def _is_exact(probe: Probe, targets: list[Target], read: LinearRead) -> bool:
     call = _Call(probe, targets)
     # float32 sums over thousands of features and neighbours differ by 1e-6 with their order.
     tolerance = 1e-4 if reference.dtype == torch.float32 else 1e-9
-    for x in (reference, noise.to(reference) * reference.std()):
+    for x in (reference, noise.to(reference) * (float(reference.std()) or 1.0)):
         try:
             reduced = read.activations(x @ read.weight)
         except Exception:  # what a model makes of another width is open; it then has no such maps

@@ -2,12 +2,14 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from graph_metamers.errors import check_count, check_positive
 from graph_metamers.search.base import (
@@ -19,6 +21,7 @@ from graph_metamers.search.base import (
     Watch,
 )
 from graph_metamers.search.checkpoint import Checkpoint
+from graph_metamers.vary import BinaryFeatures, ContinuousFeatures
 
 FINITE_CHECK_STEPS = 25
 
@@ -81,13 +84,14 @@ class Adam(Search):
             generator.set_state(saved["generator"].cpu())
             best.resume(saved["best"])
             history.extend(saved["history"])
+        error_of = _narrow(problem)
         lowest = list(itertools.accumulate(history, min))  # the least error up to each step
 
         status = None
         while status is None:
             step = len(history)
             graph = variable.render()
-            loss = problem.error(graph)
+            loss = error_of(graph)
             error = float(loss.detach())
             history.append(error)
             lowest.append(min(error, lowest[-1]) if lowest else error)
@@ -159,3 +163,17 @@ class Adam(Search):
             if best.error > before * (1 - 1e-3):
                 return Status.MATCHED if matched else Status.STALLED
         return None
+
+
+def _narrow(problem: Problem) -> Callable[[Data], Tensor]:
+    """The error of a graph, through the layer's linear read where only features vary.
+
+    Some of PyG's convolutions send features along the edges before they multiply them by their
+    weights; the other way round the messages are as narrow as the layer.
+    """
+    if not isinstance(problem.vary, BinaryFeatures | ContinuousFeatures):
+        return problem.error
+    read = problem.find_read()
+    if read is None:
+        return problem.error
+    return lambda graph: problem.mean_error(read.activations(graph["x"] @ read.weight))

@@ -1,5 +1,6 @@
 """Exact metamers of continuous features: the nearest graph with the same X W."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -25,9 +26,8 @@ from graph_metamers.search.checkpoint import Checkpoint
 from graph_metamers.vary import Vary, with_features
 
 CHUNK_ENTRIES = 1 << 25  # of features and of curvatures in memory at a time
-FAR = (
-    100.0  # how much more a unit of overlap costs than one of distance when the farthest is sought
-)
+FAR = (1.0, 10.0, 100.0)  # prices of overlap, in units of distance, when the farthest is sought
+PATIENCE = 100  # steps after which a node is believed to have no other features
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,18 @@ class Exact(Search):
     Without bounds this has a closed form. With them its dual is concave and piecewise quadratic in
     rank(W) unknowns a node, x' = clip(x0 + Qλ), and is solved by a damped semi-smooth Newton
     method for all nodes at once, a line search for each. About ten steps reach rounding. A node
-    for which all steps do not suffice, since its features are the only ones within the bounds, or
+    for which a hundred do not suffice, since its features are the only ones within the bounds, or
     nearly so, keeps the reference's: `pinned_nodes` says how many.
 
     A step costs O(nodes · features · rank²) time, and memory for one chunk of nodes.
 
     Args:
-        steps: Newton steps at most.
-        stop_at_tol: End as soon as the activation error is at or below `tol`. Off, since the
-            steps that are left cost little and make the match exact.
+        steps: Newton steps at most, for each start.
         seek: "nearest" is the metamer nearest to the random start of what varies; "random" that
             nearest to the reference's own features handed to its nodes in random order;
             "farthest" the one that overlaps least with the reference, min ⟨x_u, x'_u⟩ for each
-            node (with bounds, to the order of 1 / 100 of a unit's distance), and without bounds
-            the reflection X' = 2 X QQᵀ − X, of the same length.
+            node, approached by the nearest points to X0 − t X for t = 1, 10 and 100; without
+            bounds it is the reflection X' = 2 X QQᵀ − X, of the same length.
 
     Raises:
         InputError: A setting is out of range; on use, what varies are no continuous features, or
@@ -65,11 +63,10 @@ class Exact(Search):
 
     Example:
         >>> Exact(steps=20)
-        Exact(steps=20, stop_at_tol=False, seek='nearest')
+        Exact(steps=20, seek='nearest')
     """
 
-    steps: int = 60
-    stop_at_tol: bool = False
+    steps: int = 150
     seek: Seek = "nearest"
 
     name: ClassVar[str] = "exact"
@@ -98,28 +95,32 @@ class Exact(Search):
                 "search=Exact() needs a layer that meets data.x only through weight matrices; "
                 "this one does more with it. Use search=GaussNewton() or Adam()."
             )
-        bounded = low > -torch.inf or high < torch.inf
-        x, start = features(problem.data), self._start(problem, bounded, generator)
-        basis = _basis(read.weight.to(start.dtype))
-        newton = _Newton(start, x.to(start.dtype) @ basis, basis, low, high)
-        to_units = basis.T @ read.weight.to(start.dtype)  # X W = (X Q) (Qᵀ W)
+        x, starts = features(problem.data), self._starts(problem, low, high, generator)
+        basis = _basis(read.weight.to(starts[0].dtype))
+        to_units = basis.T @ read.weight.to(basis.dtype)  # X W = (X Q) (Qᵀ W)
+        goal = x.to(basis.dtype) @ basis
         history: list[float] = []
-        while True:
-            reads = (newton.look() @ to_units).to(x.dtype)
-            with torch.no_grad():
-                error = problem.mean_error(read.activations(reads)).item()
-            history.append(error)
-            if watch is not None:
-                watch(len(history) - 1, self.steps, min(history))
-            done = newton.converged or (self.stop_at_tol and error <= problem.tol)
-            if done or len(history) > self.steps or not error < float("inf"):
-                break
 
-        # Where the reference is the only point, or one of an edge, λ has no finite solution.
-        found = newton.solution().to(x.dtype)
-        pinned = newton.missed()
-        found[pinned] = x[pinned]
-        graph = with_features(problem.data, found)
+        @torch.no_grad()
+        def measure(reads: Tensor) -> None:
+            activations = read.activations((reads @ to_units).to(x.dtype))
+            history.append(problem.mean_error(activations).item())
+            if watch is not None:
+                watch(len(history) - 1, self.steps * len(starts), min(history))
+
+        found, open_nodes = x.to(basis.dtype, copy=True), torch.arange(len(x), device=x.device)
+        for start in starts:
+            newton = _Newton(start, goal, basis, low, high)
+            newton.solve(self.steps, measure)
+            missed = newton.missed()
+            solved = torch.ones(len(x), dtype=torch.bool, device=x.device)
+            solved[missed] = False
+            open_nodes = open_nodes[~solved[open_nodes]]
+            if self.steps < PATIENCE:  # as far as it came
+                solved[open_nodes] = True
+            found[solved] = newton.solution()[solved]
+
+        graph = with_features(problem.data, found.to(x.dtype).clamp_(low, high))
         with torch.no_grad():
             history[-1] = float(problem.error(graph))
         best = Best(problem.data)
@@ -132,23 +133,26 @@ class Exact(Search):
             steps=len(history) - 1,
             best_step=len(history) - 1,
             seconds=clock.seconds,
-            notes={"pinned_nodes": float(len(pinned))},
+            notes={"pinned_nodes": float(len(open_nodes) if self.steps >= PATIENCE else 0)},
         )
 
-    def _start(self, problem: Problem, bounded: bool, generator: torch.Generator) -> Tensor:
+    def _starts(
+        self, problem: Problem, low: float, high: float, generator: torch.Generator
+    ) -> list[Tensor]:
+        """Points of which the nearest metamer is sought; a node keeps the last that it reached."""
         x = features(problem.data)
         start = features(problem.vary.start(problem.data, generator).render())
         if self.seek == "random":
             start = x[torch.randperm(len(x), generator=generator).to(x.device)]
         avoided = [*problem.avoid, *([x] if self.seek == "farthest" else [])]
         if not avoided:
-            return start.clone()
+            return [start.clone()]
         overlap = torch.stack(avoided).sum(dim=0)
-        if not bounded:
-            return -overlap  # of the reference alone, its nearest metamer is the reflection
-        # The nearest point to X0 − t X is the least overlap ⟨X, X'⟩, up to ‖X' − X0‖² / 2t; where
-        # t is large rounding counts.
-        return start.double() - FAR * overlap.double()
+        if low == -torch.inf and high == torch.inf:
+            return [-overlap]  # of the reference alone, its nearest metamer is the reflection
+        # The nearest point to X0 − t X is the least overlap ⟨X, X'⟩, up to ‖X' − X0‖² / 2t; the
+        # larger t, the harder it is to reach, and the more rounding counts.
+        return [start.double() - t * overlap.double() for t in FAR]
 
 
 class _Newton:
@@ -183,19 +187,30 @@ class _Newton:
         self._damping = eps**0.5
         self._alive = torch.arange(len(goal), device=goal.device)
 
-    @property
-    def converged(self) -> bool:
-        """Whether every node reads what it should, to rounding."""
-        return len(self._alive) == 0
+    def solve(self, steps: int, measure: Callable[[Tensor], None]) -> None:
+        """Step until every node reads what it should, to rounding, or the steps are spent.
 
-    def look(self) -> Float[Tensor, "nodes rank"]:
+        Args:
+            steps: Steps at most.
+            measure: Is shown Qᵀx' of all nodes, [nodes, rank], now and then.
+        """
+        for step in range(steps + 1):
+            reads = self._look()
+            ended = step == steps or len(self._alive) == 0
+            # The last few nodes take the most steps and change the error least.
+            if ended or len(self._alive) > 0.01 * len(reads):
+                measure(reads)
+            if ended:
+                return
+
+    def _look(self) -> Float[Tensor, "nodes rank"]:
         """What every node reads where its step led; the next step is prepared."""
         entries = self._start.shape[1] + len(self._basis.T) ** 2
         chunks = self._alive.split(max(1, CHUNK_ENTRIES // entries))
-        self._alive = torch.cat([self._look(nodes) for nodes in chunks])
+        self._alive = torch.cat([self._look_at(nodes) for nodes in chunks])
         return self._reads
 
-    def _look(self, nodes: Tensor) -> Tensor:
+    def _look_at(self, nodes: Tensor) -> Tensor:
         tried = self._kept[nodes] - self._step[nodes]
         z = torch.addmm(self._start[nodes], tried, self._basis.T)
         x = z.clamp(self._low, self._high)

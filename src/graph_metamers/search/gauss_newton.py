@@ -25,6 +25,10 @@ from graph_metamers.search.base import (
 from graph_metamers.search.checkpoint import Checkpoint
 from graph_metamers.vary import Vary, with_features
 
+NO_SECOND_DERIVATIVE = (
+    "search=GaussNewton() needs second derivatives, which an operation of this model lacks. "
+    "Use search=Adam()."
+)
 ENOUGH = 1e-12  # activation error that no one looks below
 
 
@@ -84,11 +88,11 @@ class GaussNewton(Search):
         low, high = continuous(self, problem.vary).bounds
         x = features(problem.vary.start(problem.data, generator).render()).clone()
         read = problem.find_read() or whole_read(problem)
-        damping, history = 1e-2, list[float]()
+        damping, fell, history = 1e-2, True, list[float]()
         saving = Checkpoint(checkpoint, problem.identity)
         saved = saving.resumed(x.device)
         if saved is not None:
-            x, damping = saved["x"], saved["damping"]
+            x, damping, fell = saved["x"], saved["damping"], saved["fell"]
             history.extend(saved["history"])
         else:
             history.append(_error(problem, read, x))
@@ -99,15 +103,17 @@ class GaussNewton(Search):
             moved = (x + move).clamp_(low, high)
             error = _error(problem, read, moved)
             if error < history[-1]:
-                x, damping = moved, damping / 2
+                # After a failure the next success does not lower the damping: it would fail again.
+                damping, fell = (damping / 2 if fell else damping), True
+                x = moved
                 history.append(error)
             else:
-                damping *= 4
+                damping, fell = 4 * damping, False
                 history.append(history[-1])
             status = self._ended(history, problem.tol)
             if watch is not None:
                 watch(len(history) - 1, self.steps, history[-1])
-            state = {"x": x, "damping": damping, "history": history}
+            state = {"x": x, "damping": damping, "fell": fell, "history": history}
             saving.offer(lambda state=state: state)
 
         saving.remove()
@@ -160,10 +166,7 @@ def _step(
     w = torch.zeros_like(residual, requires_grad=True)
     (transposed,) = torch.autograd.grad(residual, y, w, create_graph=True)
     if not transposed.requires_grad:
-        raise InputError(
-            "search=GaussNewton() needs second derivatives, which an operation of this model "
-            "lacks. Use search=Adam()."
-        )
+        raise InputError(NO_SECOND_DERIVATIVE)
     residual_now = residual.detach()
 
     def back(z: Tensor) -> Tensor:
@@ -183,7 +186,10 @@ def _step(
         return forth(back(z) * free) + mu * z
 
     # In units of the curvature along the residual, so that damping has no dimension.
-    along = forth(slope * free)
+    try:
+        along = forth(slope * free)
+    except RuntimeError as error:
+        raise InputError(NO_SECOND_DERIVATIVE) from error
     mu = damping * float(along.norm() / residual_now.norm().clamp(min=1e-30))
     return -back(_conjugate_gradients(system, residual_now, inner)) * free
 

@@ -155,8 +155,8 @@ class Swap(Search):
             full = x.sum(dim=1) > allowed.sum(dim=1)
             if bool(full.any()):
                 raise InputError(
-                    f"{int(full.sum())} nodes have more ones than there are entries that are to be "
-                    "avoided by none. Use seek='random', or fewer graphs in avoid=."
+                    f"{int(full.sum())} nodes have more ones than entries that are zero in every "
+                    "graph to keep away from. Use seek='random', or fewer graphs in avoid=."
                 )
         return _placed(x, allowed, generator, keep=self.seek != "random"), allowed
 
