@@ -1,0 +1,119 @@
+"""Several metamers of one graph, and metamers that keep away from other graphs."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import graph_metamers as gm
+from helpers import seeded
+
+
+@pytest.fixture
+def binary():
+    return gm.datasets.csbm(nodes=60, features=120, density=0.05)
+
+
+@pytest.fixture
+def continuous():
+    data = gm.datasets.csbm(nodes=60, features=60, density=0.1)
+    data.x = torch.rand(60, 60, generator=torch.Generator().manual_seed(0))
+    return data
+
+
+def gcn(features: int, **options) -> nn.Module:
+    return seeded(lambda: gm.zoo.GCN(features, 3, **options)).eval()
+
+
+def similarity(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a * b).sum() / a.norm() / b.norm())
+
+
+def test_binary_metamers_share_nothing_with_one_another(binary):
+    found = gm.metamers(gcn(120), binary, "layer1", n=4, search=gm.Swap(steps=40))
+    assert [m.seed for m in found] == [0, 1, 2, 3]
+    for i, a in enumerate(found):
+        assert a.activation_error < 0.2 * a.history[0]
+        for b in found[:i]:
+            assert similarity(a.data.x, b.data.x) == 0
+
+
+def test_farthest_metamers_share_nothing_with_the_reference_either(binary):
+    found = gm.metamers(gcn(120), binary, "layer1", n=3, search=gm.Swap(steps=20, seek="farthest"))
+    for m in found:
+        assert m.scores["feature_similarity"] == 0
+        for other in found:
+            assert other is m or similarity(m.data.x, other.data.x) == 0
+
+
+def test_continuous_metamers_are_exact_and_less_alike_than_random_starts(continuous):
+    model = gcn(60, hidden=8)
+    found = gm.metamers(model, continuous, "layer1", n=3)
+    starts = [gm.metamer(model, continuous, "layer1", seed=seed) for seed in range(3)]
+    assert all(m.search == "Exact" for m in found)
+    assert all(m.activation_error < 1e-8 for m in found)
+    assert all(m.scores["output_error"] < 1e-8 for m in found)
+    assert all(m.notes["pinned_nodes"] == 0 for m in found)
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        apart = similarity(found[i].data.x, found[j].data.x)
+        assert apart < similarity(starts[i].data.x, starts[j].data.x)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"high": 1.0}, {"low": -1.0}], ids=str)
+def test_the_farthest_is_reached_with_the_default_steps(bounds, continuous):
+    model, vary = gcn(60, hidden=8), gm.ContinuousFeatures(**bounds)
+    nearest, farthest = (
+        gm.metamer(model, continuous, "layer1", vary=vary, search=gm.Exact(seek=seek))
+        for seek in ("nearest", "farthest")
+    )
+    assert farthest.activation_error < 1e-8
+    assert farthest.notes["pinned_nodes"] == 0
+    close, far = (m.scores["feature_similarity"] for m in (nearest, farthest))
+    assert far < 0.6 * close
+
+
+def test_avoid_takes_any_graphs(binary):
+    other = gm.datasets.csbm(nodes=60, features=120, density=0.05, seed=7)
+    m = gm.metamer(gcn(120), binary, "layer1", avoid=[other], search=gm.Swap(steps=20))
+    assert similarity(m.data.x, other.x) == 0
+    assert m.data.x.sum() == binary.x.sum()
+
+
+def test_the_same_seed_gives_the_same(binary):
+    one, other = (
+        gm.metamers(gcn(120), binary, "layer1", n=2, seed=3, search=gm.Swap(steps=10))
+        for _ in range(2)
+    )
+    assert all(torch.equal(a.data.x, b.data.x) for a, b in zip(one, other, strict=True))
+
+
+def test_few_steps_pin_nothing(continuous):
+    """What is not found yet is not passed off as the reference."""
+    m = gm.metamer(gcn(60, hidden=8), continuous, "layer1", search=gm.Exact(steps=1), tol=1e-9)
+    assert m.status is gm.Status.BUDGET_SPENT
+    assert m.scores["feature_similarity"] < 0.99
+    assert m.notes == {"pinned_nodes": 0.0}
+
+
+def test_what_cannot_keep_away_says_so(binary):
+    with pytest.raises(gm.InputError, match=re.escape("Adam cannot keep away from other graphs")):
+        gm.metamers(gcn(120), binary, "layer1", n=2, search="adam")
+    with pytest.raises(gm.InputError, match="avoid= needs binary features, or continuous ones"):
+        gm.metamer(
+            gcn(120), binary, "layer1", avoid=[binary], vary=gm.BinaryFeatures(density="learned")
+        )
+    with pytest.raises(gm.InputError, match=r"avoid must hold graphs with features \[60, 120\]"):
+        gm.metamer(gcn(120), binary, "layer1", avoid=[gm.datasets.csbm(nodes=60, features=40)])
+    with pytest.raises(gm.InputError, match="n must be a whole number of at least 1; got 0"):
+        gm.metamers(gcn(120), binary, "layer1", n=0)
+
+
+def test_too_many_to_keep_away_from(binary):
+    full = binary.clone()
+    full.x[:, :118] = 1
+    sentence = (
+        r"\d+ nodes have more ones than entries that are zero in every graph to keep away from"
+    )
+    with pytest.raises(gm.InputError, match=sentence):
+        gm.metamer(gcn(120), binary, "layer1", avoid=[full])
