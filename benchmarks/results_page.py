@@ -17,16 +17,42 @@ PAPER = {  # Table 1 of the paper, GCN: feature similarity, prediction match, co
     "chameleon": (0.075, 0.888, 0.170),
     "squirrel": (0.050, 0.843, 0.192),
 }
+CORA = {  # the same, Cora: feature similarity and prediction match, percent
+    "gcn": (11.4, 96.4),
+    "chebnet": (14.8, 96.0),
+    "graphsage": (12.6, 95.9),
+    "gin": (10.4, 97.1),
+    "gat": (15.0, 95.0),
+    "graphormer": (14.8, 94.6),
+}
+ACCURACY = {  # the paper's test accuracy on PubMed, percent
+    "gcn": 78.35,
+    "chebnet": 75.79,
+    "graphsage": 76.71,
+    "gin": 76.22,
+    "gat": 75.75,
+    "graphormer": 76.43,
+}
+WIDTH = {"gat": 64, "graphormer": 32}  # the zoo's own; 16 for the others
 SCORES = ("feature_similarity", "prediction_match", "consistency")
 
 
 def main() -> None:
     audits = {name: read(f"gcn_{name}.json") for name in PAPER}
     steps = {name: read(f"adam_step_{name}.json") for name in ("cora", "pubmed")}
+    accuracy = read("accuracy.json")
+    cast, pairs = read("cora_models.json"), read("all_pairs.json")
     made = audits["cora"]["environment"]
     blanks = {
         "{AUDITS}": "\n".join(audit_row(name, audit) for name, audit in audits.items()),
         "{COMMANDS}": "\n".join(f"    {a['environment']['command']}" for a in audits.values()),
+        "{ACCURACY}": "\n".join(accuracy_rows(accuracy["rows"])),
+        "{ACCURACY_COMMAND}": accuracy["environment"]["command"],
+        "{CORA}": "\n".join(model_row(row) for row in cast["rows"]),
+        "{CORA_COMMAND}": cast["environment"]["command"],
+        "{PAIRS}": "\n".join(pair_rows(pairs["rows"])),
+        "{PAIRS_COMMAND}": pairs["environment"]["command"],
+        "{ADVERSARIAL}": "\n".join(attack_row(row) for row in read("adversarial.json")["rows"]),
         "{STEPS}": "\n".join(step_row(step) for step in steps.values()),
         "{ENVIRONMENT}": f"graph-metamers {made['graph_metamers']}, torch {made['torch']}, PyTorch "
         f"Geometric {made['torch_geometric']}, {steps['cora']['environment']['processor']}, "
@@ -75,6 +101,64 @@ def short_row(name: str, audit: dict[str, Any]) -> str:
     error = f"{s['activation_error']:.1e}"
     beside = [f"{100 * s[k]:.1f} ({100 * s[f'start_{k}']:.1f})" for k in SCORES[:2]]
     return f"| {name} | {s['matched']} of {s['runs']} | {error} | {' | '.join(beside)} |"
+
+
+def accuracy_rows(rows: list[dict[str, Any]]) -> list[str]:
+    """A row a model, a column a dataset; the paper gives PubMed's alone."""
+    lines: list[str] = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        cells = [
+            f"{100 * row['test_accuracy']:.1f} ± {100 * row['test_accuracy_std']:.1f}"
+            for name in PAPER
+            for row in rows
+            if (row["model"], row["dataset"]) == (model, name)
+        ]
+        lines.append(f"| {model} | {' | '.join(cells)} | {ACCURACY[model]} |")
+    return lines
+
+
+def model_row(row: dict[str, Any]) -> str:
+    paper = CORA[row["model"]]
+    ours = [
+        f"{100 * row[score]:.1f} ± {100 * row[f'{score}_std']:.1f} ({100 * row[score] - of:+.1f})"
+        if row["runs"] > 1
+        else f"{100 * row[score]:.1f} ({100 * row[score] - of:+.1f})"
+        for score, of in zip(SCORES[:2], paper, strict=True)
+    ]
+    cells = [
+        row["model"],
+        str(row["hidden"] or WIDTH.get(row["model"], 16)),
+        f"{row['matched']} of {row['runs']}",
+        f"{row['activation_error']:.1e}",
+        *ours,
+        f"{row['seconds']:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def pair_rows(rows: list[dict[str, Any]]) -> list[str]:
+    lines: list[str] = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        cells = [
+            f"{row['activation_error']:.2f} / {100 * row['feature_similarity']:.1f} / "
+            f"{100 * row['prediction_match']:.0f}"
+            for name in PAPER
+            for row in rows
+            if (row["model"], row["dataset"]) == (model, name)
+        ]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return lines
+
+
+def attack_row(row: dict[str, Any]) -> str:
+    cells = [
+        f"{row['epsilon']:g}",
+        row["training"],
+        f"{row['clean_loss']:.2f}",
+        f"{row['attacked_loss']:.2f}",
+        f"{100 * row['test_accuracy']:.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
 def step_row(step: dict[str, Any]) -> str:

@@ -55,6 +55,13 @@ class Audit:
         names = {name: self.question[name] for name in ("dataset", "model")}
         return [names | m.row() for m in self.metamers]
 
+    @property
+    def search(self) -> str:
+        """How was searched: what was asked, and what that picked."""
+        asked = str(self.question["search"])
+        picked = dict.fromkeys(m.search for m in self.metamers if m.search != asked)
+        return f"{asked}: {', '.join(picked)}" if picked else asked
+
     def groups(self) -> list[list[Metamer]]:
         """The metamers by what they share, that is all but the seed."""
         groups: dict[tuple[str, str, str], list[Metamer]] = {}

@@ -388,7 +388,7 @@ def _unmatched(result: Audit) -> dict[Status, list[str]]:
 
 def _table(result: Audit) -> Table:
     question = result.question
-    title = f"{question['model']} on {question['dataset']}, {question['search']}"
+    title = f"{question['model']} on {question['dataset']}, {result.search}"
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for name in ("layer", "matched", "error", "S_feat", "start", "S_match", "CS"):
         table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)

@@ -104,7 +104,7 @@ def _asked(audit: "Audit") -> list[tuple[str, str]]:
         ("Layers", _listed(question["layers"])),
         *([("Left out", _listed(list(question["skipped"])))] if question.get("skipped") else []),
         ("What varies", "; ".join(_varies(way) for way in question["vary"])),
-        ("Search", str(question["search"])),
+        ("Search", audit.search),
         ("Random starts", _starts(question["seeds"])),
         ("Matched if", f"activation error is at most {question['tol']:g}"),
     ]
