@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import graph_metamers as gm
-from helpers import seeded
+from helpers import seeded, unchecked_types
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_few_steps_pin_nothing(continuous):
 def test_what_cannot_keep_away_says_so(binary):
     with pytest.raises(gm.InputError, match=re.escape("Adam cannot keep away from other graphs")):
         gm.metamers(gcn(120), binary, "layer1", n=2, search="adam")
-    with pytest.raises(gm.InputError, match="avoid= needs binary features, or continuous ones"):
+    with pytest.raises(gm.InputError, match="avoid= needs binary features of fixed number"):
         gm.metamer(
             gcn(120), binary, "layer1", avoid=[binary], vary=gm.BinaryFeatures(density="learned")
         )
@@ -117,3 +117,51 @@ def test_too_many_to_keep_away_from(binary):
     )
     with pytest.raises(gm.InputError, match=sentence):
         gm.metamer(gcn(120), binary, "layer1", avoid=[full])
+
+
+def test_unbounded_metamers_differ_from_one_another(continuous):
+    continuous.x -= 0.5
+    found = gm.metamers(gcn(60, hidden=8), continuous, "layer1", n=4)
+    assert all(m.activation_error < 1e-8 for m in found)
+    for i, a in enumerate(found):
+        for b in found[:i]:
+            assert float((a.data.x - b.data.x).norm() / a.data.x.norm()) > 0.5
+
+
+def test_stopped_and_called_again_it_goes_on(binary, tmp_path, monkeypatch):
+    from graph_metamers.search import checkpoint
+
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
+    call = {"n": 2, "search": gm.Swap(steps=8, patience=None), "checkpoint": tmp_path / "c.pt"}
+    whole = gm.metamers(gcn(120), binary, "layer1", **call)
+    offer = checkpoint.Checkpoint.offer
+
+    def interrupted(self, state) -> None:
+        offer(self, state)
+        if "-1" in self._path.name and len(state()["history"]) == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, "offer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gm.metamers(gcn(120), binary, "layer1", **call)
+    again = gm.metamers(gcn(120), binary, "layer1", **call)
+    assert all(torch.equal(a.data.x, b.data.x) for a, b in zip(whole, again, strict=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("avoid", [lambda d: d, lambda d: [3], lambda d: [d, None]])
+def test_avoid_that_is_no_list_of_graphs(avoid, binary):
+    with pytest.raises(gm.InputError, match="avoid must be a list of graphs"), unchecked_types():
+        gm.metamer(gcn(120), binary, "layer1", avoid=avoid(binary))
+
+
+def test_a_layer_that_reads_everything_allows_the_reference_alone(continuous):
+    """More units than features: X W tells X. Said, and not picked by itself."""
+    continuous.x -= 0.5
+    model = gcn(60, hidden=80)
+    m = gm.metamer(model, continuous, "layer1", search="exact")
+    assert m.notes["pinned_nodes"] == 60
+    assert gm.metamer(model, continuous, "layer1", search=gm.Auto(steps=2)).search.startswith(
+        "GaussNewton"
+    )

@@ -148,6 +148,13 @@ def audit_command(
     )
     for name, reason in result.question["skipped"].items():
         console.print(f"{name} was left out: {reason}", style="yellow", markup=False)
+    for m in result.metamers:
+        if m.notes.get("pinned_nodes"):
+            console.print(
+                f"{m.layer}, seed {m.seed}: {m.notes['pinned_nodes']:.0f} of {graph.num_nodes} "
+                "nodes have the reference's features, since no others were found.",
+                style="yellow",
+            )
     for status, layers_at_fault in _unmatched(result).items():
         console.print(f"{', '.join(layers_at_fault)}: {status}. {status.remedy}", style="yellow")
     console.print(f"Report: {out / 'report.html'}")

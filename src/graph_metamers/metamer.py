@@ -1,6 +1,7 @@
 """metamer(): the one page that ties probe, vary, search and measure."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,7 @@ def metamer(
     with Probe(model, data, forward) as probe:
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
-        away = [_x(graph) for graph in avoid]
-        if any(x.shape != _x(data).shape for x in away):
-            raise InputError(
-                f"avoid must hold graphs with features {list(_x(data).shape)}, as the reference's; "
-                f"got {[list(x.shape) for x in away]}."
-            )
+        away = _avoided(avoid, data)
         problem = _pose(probe, targets, vary, tol, digest(search, seed, forward, away))
         problem = dataclasses.replace(problem, avoid=tuple(away))
         search = search.choose(problem)
@@ -115,6 +111,21 @@ def metamer(
         return _measured(probe, targets, problem, search, solution, seed)
 
 
+def _avoided(graphs: Sequence[Data], data: Data) -> list[Tensor]:
+    if isinstance(graphs, Data) or not all(isinstance(graph, Data) for graph in graphs):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(
+            f"avoid must be a list of graphs (PyG Data); got {type(graphs).__name__}. "
+            "Of a metamer m it is m.data."
+        )
+    found = [_x(graph) for graph in graphs]
+    if any(x.shape != _x(data).shape for x in found):
+        raise InputError(
+            f"avoid must hold graphs with features {list(_x(data).shape)}, as the reference's; "
+            f"got {[list(x.shape) for x in found]}."
+        )
+    return [x.to(_x(data)) for x in found]
+
+
 def metamers(
     model: nn.Module,
     data: Data,
@@ -126,9 +137,8 @@ def metamers(
 ) -> list[Metamer]:
     """Build several metamers of one graph that share as little as possible with one another.
 
-    Each keeps away from those before it: no one of binary features is in two of them, as long as
-    there are enough entries. So that they look the same to the model says more than any number of
-    random starts.
+    Each keeps away from those before it: no one of binary features is in two of them. So that
+    they look the same to the model says more than any number of random starts.
 
     Args:
         model: A trained model. It is left exactly as found.
@@ -142,7 +152,8 @@ def metamers(
         The metamers, in the order in which they were found.
 
     Raises:
-        InputError: What `metamer` raises; and where the search cannot keep away from a graph.
+        InputError: What `metamer` raises; and where the search cannot keep away from a graph, or
+            binary features have too few entries left for another metamer.
 
     Example:
         >>> import graph_metamers as gm
@@ -156,6 +167,9 @@ def metamers(
     for each in range(n):
         avoid = [*options.get("avoid", ()), *(m.data for m in found)]
         mine: dict[str, Any] = options | {"seed": seed + each, "avoid": avoid}
+        if options.get("checkpoint") is not None:
+            path = Path(options["checkpoint"])
+            mine["checkpoint"] = path.with_name(f"{path.stem}-{each}{path.suffix}")
         found.append(metamer(model, data, layer, **mine))
     return found
 
@@ -234,7 +248,7 @@ def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: s
         targets=activations,
         activations=lambda graph: probe.activations(targets, graph),
         tol=tol,
-        find_read=lambda: find_linear_read(probe, targets),
+        find_read=functools.cache(lambda: find_linear_read(probe, targets)),
         identity=digest(probe.model, graph_tensors(probe.data), labels, functions, vary, method),
     )
 
@@ -267,7 +281,7 @@ def _measured(
     """Score the hard graph, as the untouched model sees it."""
     reference, graph = probe.data, solution.graph
     start = problem.vary.start(reference, torch.Generator().manual_seed(seed)).render()
-    activations = probe.activations(targets, graph)
+    activations, started = probe.activations(targets, graph), probe.activations(targets, start)
     errors = [float(error) for error in problem.errors(graph)]
     by_node = [
         node_activation_error(h.flatten(1), other.flatten(1)).cpu()
@@ -276,9 +290,7 @@ def _measured(
     ]
     outputs = probe.output(reference), probe.output(graph), probe.output(start)
     scores = _scores(reference, graph, problem.targets, activations, outputs[0], outputs[1])
-    start_scores = _scores(
-        reference, start, problem.targets, probe.activations(targets, start), outputs[0], outputs[2]
-    )
+    start_scores = _scores(reference, start, problem.targets, started, outputs[0], outputs[2])
     status, error = solution.status, sum(errors) / len(errors)
     if status is Status.MATCHED and error > problem.tol:  # the search's sums were rounded otherwise
         status = Status.BUDGET_SPENT
@@ -291,7 +303,7 @@ def _measured(
         layer_errors={t.label: error for t, error in zip(targets, errors, strict=True)},
         tol=problem.tol,
         scores=scores
-        | {"start_activation_error": solution.history[0]}
+        | {"start_activation_error": float(problem.mean_error(started))}
         | {f"start_{name}": value for name, value in start_scores.items()},
         node_errors=torch.stack(by_node).mean(0) if len(by_node) == len(targets) else None,
         node_similarity=node_feature_similarity(_x(reference), _x(graph)).cpu(),

@@ -89,7 +89,9 @@ def test_seek_is_passed_on(seek, small):
 def test_seek_that_cannot_be_had(seek, way, small):
     make, real, vary, _ = PICKED[way]
     model, data = make(), continuous(small) if real else small
-    sentence = rf"seek='{seek}' needs binary features, or continuous ones .* Leave it out"
+    sentence = (
+        rf"seek='{seek}' needs binary features of fixed number, or continuous ones .* Leave it out"
+    )
     with pytest.raises(gm.InputError, match=sentence):
         gm.metamer(model, data, layer_of(model), vary=vary, search=Auto(seek=seek))
 

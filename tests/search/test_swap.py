@@ -439,5 +439,5 @@ def test_what_it_cannot_move(vary, small):
 def test_farthest_needs_room(small):
     data = small.clone()
     data.x = 1 - small.x
-    with pytest.raises(gm.InputError, match=r"\d+ nodes have more ones than .*seek='random'"):
+    with pytest.raises(gm.InputError, match=r"\d+ nodes have more ones than .*another seek="):
         gm.metamer(convolution("gcn"), data, "conv", search=Swap(seek="farthest"))

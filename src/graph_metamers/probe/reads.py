@@ -68,10 +68,14 @@ def find_linear_read(probe: Probe, targets: list[Target]) -> LinearRead | None:
 def _maps(probe: Probe, targets: list[Target]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Weights that fit the features' width: those that matter to the targets, and the others."""
     width = probe.data.num_features
+    tables = [m.weight for m in probe.model.modules() if isinstance(m, nn.Embedding)]
     weights = {
         name: weight.detach().requires_grad_()
         for name, weight in probe.model.named_parameters()
-        if weight.dim() == 2 and width in weight.shape and weight.is_floating_point()
+        if weight.dim() == 2
+        and width in weight.shape
+        and weight.is_floating_point()
+        and not any(weight is table for table in tables)
     }
     if not weights:
         return {}, {}

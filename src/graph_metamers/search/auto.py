@@ -10,8 +10,8 @@ from graph_metamers.errors import InputError, check_count
 from graph_metamers.progress import Watch
 from graph_metamers.search.adam import Adam
 from graph_metamers.search.base import Problem, Search, Seek, Solution, check_seek
-from graph_metamers.search.exact import Exact
-from graph_metamers.search.gauss_newton import GaussNewton
+from graph_metamers.search.exact import Exact, basis_of
+from graph_metamers.search.gauss_newton import GaussNewton, twice_differentiable
 from graph_metamers.search.swap import Swap, swappable
 from graph_metamers.vary import ContinuousFeatures
 
@@ -21,8 +21,9 @@ class Auto(Search):
     """Pick the search by what varies and by what the layer allows.
 
     - binary features: `Swap`;
-    - continuous features that the layer reads through linear maps alone: `Exact`;
-    - other continuous features: `GaussNewton`;
+    - continuous features that the layer reads through linear maps alone, of lower rank than there
+      are features: `Exact`;
+    - other continuous features: `GaussNewton`, where the model has second derivatives;
     - anything else, and binary features with a learned density or a margin: `Adam`, the paper's.
 
     The search that was picked stands in `Metamer.search` and in every row.
@@ -51,15 +52,18 @@ class Auto(Search):
         vary = problem.vary
         if swappable(vary):
             return Swap(seek=self.seek, **budget)
-        if isinstance(vary, ContinuousFeatures) and problem.find_read() is not None:
+        if isinstance(vary, ContinuousFeatures) and _leaves_room(problem):
             return Exact(seek=self.seek, **budget)
         if self.seek != "nearest" or problem.avoid:
             asked = "avoid=" if problem.avoid else f"seek='{self.seek}'"
             raise InputError(
-                f"{asked} needs binary features, or continuous ones that the layer reads through "
-                "weight matrices alone. Leave it out, or choose another layer."
+                f"{asked} needs binary features of fixed number, or continuous ones that the layer "
+                "reads through weight matrices of lower rank than there are features. Leave it "
+                "out, or choose another layer."
             )
-        return GaussNewton(**budget) if isinstance(vary, ContinuousFeatures) else Adam(**budget)
+        if isinstance(vary, ContinuousFeatures) and twice_differentiable(problem):
+            return GaussNewton(**budget)
+        return Adam(**budget)
 
     def run(
         self,
@@ -71,3 +75,9 @@ class Auto(Search):
     ) -> Solution:
         search = self.choose(problem)
         return search.run(problem, generator, checkpoint=checkpoint, watch=watch)
+
+
+def _leaves_room(problem: Problem) -> bool:
+    """Whether other features have the same X W: not where W is of full rank."""
+    read = problem.find_read()
+    return read is not None and basis_of(read.weight).shape[1] < len(read.weight)

@@ -35,11 +35,11 @@ class Status(StrEnum):
             Status.MATCHED: "The activation error is at or below tol.",
             Status.BUDGET_SPENT: (
                 "The activation error was still above tol when all steps were spent. "
-                "Give the search more steps or a larger learning rate, or accept a larger tol."
+                "Give the search more steps, try another search or seed, or accept a larger tol."
             ),
             Status.STALLED: (
                 "The activation error stopped falling above tol. "
-                "Try another seed or a larger learning rate, or accept a larger tol."
+                "Try another seed or search, with Adam a larger lr, or accept a larger tol."
             ),
             Status.NONFINITE: (
                 "The activation error or its gradient became NaN or infinite. "

@@ -25,6 +25,10 @@ from graph_metamers.search.base import (
 from graph_metamers.search.checkpoint import Checkpoint
 from graph_metamers.vary import Vary, with_features
 
+NO_READ = (
+    "search=Exact() needs a layer that meets data.x only through weight matrices; this one does "
+    "more with it. Use search=GaussNewton() or Adam()."
+)
 CHUNK_ENTRIES = 1 << 25  # of features and of curvatures in memory at a time
 FAR = (1.0, 10.0, 100.0)  # prices of overlap, in units of distance, when the farthest is sought
 PATIENCE = 100  # steps after which a node is believed to have no other features
@@ -45,7 +49,9 @@ class Exact(Search):
     rank(W) unknowns a node, x' = clip(x0 + Qλ), and is solved by a damped semi-smooth Newton
     method for all nodes at once, a line search for each. About ten steps reach rounding. A node
     for which a hundred do not suffice, since its features are the only ones within the bounds, or
-    nearly so, keeps the reference's: `pinned_nodes` says how many.
+    nearly so, keeps the reference's. `Metamer.notes["pinned_nodes"]` counts the nodes whose
+    features are the reference's; where W has as many independent columns as there are features,
+    those are all.
 
     A step costs O(nodes · features · rank²) time, and memory for one chunk of nodes.
 
@@ -79,6 +85,11 @@ class Exact(Search):
     def check(self, vary: Vary) -> None:
         continuous(self, vary)
 
+    def choose(self, problem: Problem) -> Search:
+        if problem.find_read() is None:
+            raise InputError(NO_READ)
+        return self
+
     def run(
         self,
         problem: Problem,
@@ -91,12 +102,10 @@ class Exact(Search):
         clock = Checkpoint(None, problem.identity)
         read = problem.find_read()
         if read is None:
-            raise InputError(
-                "search=Exact() needs a layer that meets data.x only through weight matrices; "
-                "this one does more with it. Use search=GaussNewton() or Adam()."
-            )
-        x, starts = features(problem.data), self._starts(problem, low, high, generator)
-        basis = _basis(read.weight.to(starts[0].dtype))
+            raise InputError(NO_READ)
+        x = features(problem.data)
+        starts = self._starts(problem, low, high, basis_of(read.weight), generator)
+        basis = basis_of(read.weight.to(starts[0].dtype))
         to_units = basis.T @ read.weight.to(basis.dtype)  # X W = (X Q) (Qᵀ W)
         goal = x.to(basis.dtype) @ basis
         history: list[float] = []
@@ -116,11 +125,13 @@ class Exact(Search):
             solved = torch.ones(len(x), dtype=torch.bool, device=x.device)
             solved[missed] = False
             open_nodes = open_nodes[~solved[open_nodes]]
-            if self.steps < PATIENCE:  # as far as it came
+            if self.steps < PATIENCE and start is starts[0]:  # as far as it came
                 solved[open_nodes] = True
             found[solved] = newton.solution()[solved]
 
-        graph = with_features(problem.data, found.to(x.dtype).clamp_(low, high))
+        found = found.to(x.dtype).clamp_(low, high)
+        moved = (found - x).norm(dim=1) > 1e-4 * x.norm(dim=1)
+        graph = with_features(problem.data, found)
         with torch.no_grad():
             history[-1] = float(problem.error(graph))
         best = Best(problem.data)
@@ -133,23 +144,32 @@ class Exact(Search):
             steps=len(history) - 1,
             best_step=len(history) - 1,
             seconds=clock.seconds,
-            notes={"pinned_nodes": float(len(open_nodes) if self.steps >= PATIENCE else 0)},
+            notes={"pinned_nodes": float((~moved).sum())},
         )
 
     def _starts(
-        self, problem: Problem, low: float, high: float, generator: torch.Generator
+        self,
+        problem: Problem,
+        low: float,
+        high: float,
+        basis: Tensor,
+        generator: torch.Generator,
     ) -> list[Tensor]:
         """Points of which the nearest metamer is sought; a node keeps the last that it reached."""
         x = features(problem.data)
         start = features(problem.vary.start(problem.data, generator).render())
         if self.seek == "random":
-            start = x[torch.randperm(len(x), generator=generator).to(x.device)]
+            order = torch.randperm(len(x), generator=generator).to(x.device)
+            start = torch.empty_like(x)
+            start[order] = x[order.roll(1)]  # no node gets its own
         avoided = [*problem.avoid, *([x] if self.seek == "farthest" else [])]
         if not avoided:
             return [start.clone()]
-        overlap = torch.stack(avoided).sum(dim=0)
         if low == -torch.inf and high == torch.inf:
-            return [-overlap]  # of the reference alone, its nearest metamer is the reflection
+            # The metamer nearest to −X is the reflection. Of several, only what the layer does
+            # not read can differ: there the start is made orthogonal to each of them.
+            return [_orthogonal(start, avoided, basis) if problem.avoid else -x]
+        overlap = torch.stack(avoided).sum(dim=0)
         # The nearest point to X0 − t X is the least overlap ⟨X, X'⟩, up to ‖X' − X0‖² / 2t; the
         # larger t, the harder it is to reach, and the more rounding counts.
         return [start.double() - t * overlap.double() for t in FAR]
@@ -240,9 +260,9 @@ class _Newton:
         return nodes[self._length[nodes] > self._enough[nodes]]
 
     def missed(self) -> Int[Tensor, " missed"]:
-        """The nodes that read something else than they should, by more than a millionth."""
-        read = self._length[self._alive] > 1e-6 * self._goal[self._alive].norm(dim=1)
-        return self._alive[read]
+        """The nodes that read something else than they should, by more than rounding explains."""
+        most = max(1e-6, 100 * torch.finfo(self._goal.dtype).eps)
+        return self._alive[self._length[self._alive] > most * self._goal[self._alive].norm(dim=1)]
 
     def solution(self) -> Float[Tensor, "nodes features"]:
         """X' at the λ accepted last."""
@@ -250,7 +270,18 @@ class _Newton:
         return z.clamp_(self._low, self._high)
 
 
-def _basis(weight: Tensor) -> Float[Tensor, "features rank"]:
+def _orthogonal(start: Tensor, others: list[Tensor], basis: Tensor) -> Tensor:
+    """What of the start the layer does not read, orthogonal to the same of each other."""
+    unread = [x - (x @ basis) @ basis.T for x in (*others, start)]
+    kept: list[Tensor] = []
+    for x in unread:
+        for other in kept:
+            x = x - (x * other).sum() / other.square().sum().clamp(min=1e-30) * other
+        kept.append(x)
+    return kept[-1]
+
+
+def basis_of(weight: Tensor) -> Float[Tensor, "features rank"]:
     """An orthonormal basis of the columns of W."""
     left, values, _ = torch.linalg.svd(weight.double(), full_matrices=False)
     eps = torch.finfo(weight.dtype).eps

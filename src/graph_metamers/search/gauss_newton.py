@@ -144,6 +144,21 @@ class GaussNewton(Search):
         return None
 
 
+def twice_differentiable(problem: Problem) -> bool:
+    """Whether every operation up to the layers has a second derivative, which J v needs."""
+    x = features(problem.data).clone().requires_grad_()
+    residual = problem.residual(problem.activations(with_features(problem.data, x)))
+    w = torch.zeros_like(residual, requires_grad=True)
+    (transposed,) = torch.autograd.grad(residual, x, w, create_graph=True)
+    try:
+        torch.autograd.grad(transposed.sum(), w)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # what lacks one says so in many ways
+        return False
+    return True
+
+
 @torch.no_grad()
 def _error(problem: Problem, read: LinearRead, x: Tensor) -> float:
     return problem.mean_error(read.activations(x @ read.weight)).item()
@@ -188,6 +203,8 @@ def _step(
     # In units of the curvature along the residual, so that damping has no dimension.
     try:
         along = forth(slope * free)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise InputError(NO_SECOND_DERIVATIVE) from error
     mu = damping * float(along.norm() / residual_now.norm().clamp(min=1e-30))

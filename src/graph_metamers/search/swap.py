@@ -38,7 +38,8 @@ ATTEMPTS = 4  # each with a quarter of the swaps of the one before
 class Swap(Search):
     """Exchange ones for zeros wherever that lowers the activation error of binary features.
 
-    A swap in node u adds feature a and removes feature r, so each node keeps its number of ones.
+    A swap in node u adds feature a and removes feature r, so each node keeps the number of ones
+    of the start (the reference's with `BinaryFeatures(density="per_node")`).
     It moves u's row of Y = X W, W the maps through which the layer reads the features, by
     δ = W_a − W_r, and the error by about
 
@@ -156,7 +157,7 @@ class Swap(Search):
             if bool(full.any()):
                 raise InputError(
                     f"{int(full.sum())} nodes have more ones than entries that are zero in every "
-                    "graph to keep away from. Use seek='random', or fewer graphs in avoid=."
+                    "graph to keep away from. Give fewer graphs in avoid=, or another seek=."
                 )
         return _placed(x, allowed, generator, keep=self.seek != "random"), allowed
 
@@ -244,7 +245,8 @@ class _Walk:
         order = torch.randperm(len(gradient), generator=generator).to(gradient.device)
         chosen = order[: max(1, round(SHARE * len(order)))]
         chosen = chosen[self.filled[chosen].any(dim=1)]
-        size = max(1, CHUNK_ENTRIES // len(self.read.weight))
+        features, units = self.read.weight.shape
+        size = max(1, CHUNK_ENTRIES // max(features, units * self.ones.shape[1]))
         found = [self._proposals(nodes, gradient[nodes]) for nodes in chosen.split(size)]
         added, slot, gain = (torch.cat(parts) for parts in zip(*found, strict=True))
         # An infinite gain: nothing could be added.

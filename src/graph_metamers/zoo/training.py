@@ -98,6 +98,8 @@ def train(
     check_count("seed", seed, least=0)
     check_data(data)
     labels, masks = _supervision(data)
+    x = cast(Tensor, data.x)
+    data = with_features(data, x.detach()) if x.requires_grad else data
     training = training or _class(name).default_training
     provenance = {
         "model": name.lower(),
@@ -108,7 +110,7 @@ def train(
         "torch": str(torch.__version__),  # a class of its own, which no file may hold
         "torch_geometric": torch_geometric.__version__,
     }
-    device = data.x.device  # pyright: ignore[reportOptionalMemberAccess]
+    device = x.device
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = _build(name, data.num_features, int(labels.max()) + 1, options).to(device)
