@@ -132,7 +132,7 @@ def test_the_default_on_csbm(run, monkeypatch):
         ((*REAL, "--search", "swap"), r"Swap exchanges ones and zeros.*ContinuousFeatures\(.*auto"),
         (
             ("--data", "real.pt", *NORMED, "--seek", "farthest"),
-            r"seek='farthest' needs binary features of fixed number, or continuous ones that the layer reads",
+            r"seek='farthest' needs binary features of fixed number, or continuous ones",
         ),
     ],
 )
