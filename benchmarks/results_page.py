@@ -42,7 +42,6 @@ def main() -> None:
     steps = {name: read(f"adam_step_{name}.json") for name in ("cora", "pubmed")}
     accuracy = read("accuracy.json")
     cast, pairs = read("cora_models.json"), read("all_pairs.json")
-    searches = read("search.json")
     made = audits["cora"]["environment"]
     blanks = {
         "{AUDITS}": "\n".join(audit_row(name, audit) for name, audit in audits.items()),
@@ -54,9 +53,6 @@ def main() -> None:
         "{PAIRS}": "\n".join(pair_rows(pairs["rows"])),
         "{PAIRS_COMMAND}": pairs["environment"]["command"],
         "{ADVERSARIAL}": "\n".join(attack_row(row) for row in read("adversarial.json")["rows"]),
-        "{SEARCHES}": "\n".join(search_row(row) for row in searches["rows"]),
-        "{MEAN_RATIO}": f"{searches['geometric_mean_ratio']:.0f}",
-        "{LEAST_RATIO}": f"{searches['least_ratio']:.0f}",
         "{STEPS}": "\n".join(step_row(step) for step in steps.values()),
         "{ENVIRONMENT}": f"graph-metamers {made['graph_metamers']}, torch {made['torch']}, PyTorch "
         f"Geometric {made['torch_geometric']}, {steps['cora']['environment']['processor']}, "
@@ -161,24 +157,6 @@ def attack_row(row: dict[str, Any]) -> str:
         f"{row['clean_loss']:.2f}",
         f"{row['attacked_loss']:.2f}",
         f"{100 * row['test_accuracy']:.1f}",
-    ]
-    return "| " + " | ".join(cells) + " |"
-
-
-def search_row(row: dict[str, Any]) -> str:
-    walked = row["literal_steps_walked"]
-    steps = f"{row['literal_steps']}" + ("" if walked == row["literal_steps"] else f" ({walked})")
-    cells = [
-        row["model"],
-        row["dataset"],
-        row["search"],
-        f"{steps}, {row['literal_seconds']:.0f}",
-        f"{row['literal_error']:.1e}",
-        f"{row['auto_seconds']:.2f}",
-        f"{row['ratio']:.0f}",
-        f"{row['auto_final_error']:.0e} after {row['auto_final_seconds']:.1f} s",
-        f"{row['adam_seconds']:.0f}",
-        f"{row['plenoptic_error']:.1e}" if "plenoptic_error" in row else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
