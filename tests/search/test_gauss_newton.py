@@ -216,7 +216,7 @@ def test_watch_and_the_reference():
     problem, seen = pose(torch.tanh, tol=1e-14), []
     before = problem.data.x.clone()
     found = GaussNewton(steps=3).run(problem, generator(), watch=lambda *p: seen.append(p))
-    assert seen == [(k, 3, found.history[k]) for k in range(1, found.steps + 1)]
+    assert seen == [(k, 3, found.history[k]) for k in range(found.steps + 1)]
     found.graph.x.zero_()
     assert torch.equal(problem.data.x, before)
 

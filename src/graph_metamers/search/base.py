@@ -215,6 +215,40 @@ class Best:
         self._changed = dict(state["changed"])
 
 
+def ended(
+    history: list[float],
+    tol: float,
+    *,
+    steps: int,
+    stop_at_tol: bool,
+    patience: int | None,
+    fall: float,
+    enough: float = 0.0,
+) -> Status | None:
+    """How a search whose error never rises has ended, or None where it goes on.
+
+    Args:
+        history: Activation error of every step.
+        tol: Activation error at or below which it counts as matched.
+        steps: Steps at most.
+        stop_at_tol: Whether it ends there.
+        patience: Steps over which the error must fall; None for no such rule.
+        fall: The share by which it must.
+        enough: Activation error at which nothing is left to do.
+    """
+    error, step = history[-1], len(history) - 1
+    if not error < float("inf"):
+        return Status.NONFINITE
+    outcome = Status.MATCHED if error <= tol else None
+    if error <= enough or (outcome and stop_at_tol):
+        return Status.MATCHED
+    if step == steps:
+        return outcome or Status.BUDGET_SPENT
+    if patience is not None and step >= patience and error > (1 - fall) * history[-patience - 1]:
+        return outcome or Status.STALLED
+    return None
+
+
 def continuous(search: Search, vary: Vary) -> ContinuousFeatures:
     """What varies, where `search` needs it to be real-valued features.
 

@@ -17,8 +17,8 @@ from graph_metamers.search.base import (
     Problem,
     Search,
     Solution,
-    Status,
     continuous,
+    ended,
     features,
     whole_read,
 )
@@ -97,8 +97,20 @@ class GaussNewton(Search):
         else:
             history.append(_error(problem, read, x))
 
-        status = self._ended(history, problem.tol)
-        while status is None:
+        while True:
+            status = ended(
+                history,
+                problem.tol,
+                steps=self.steps,
+                stop_at_tol=self.stop_at_tol,
+                patience=self.patience,
+                fall=0.1,
+                enough=ENOUGH,
+            )
+            if watch is not None:
+                watch(len(history) - 1, self.steps, history[-1])
+            if status is not None:
+                break
             move = _step(problem, read, x, low, high, damping, self.inner)
             moved = (x + move).clamp_(low, high)
             error = _error(problem, read, moved)
@@ -110,9 +122,6 @@ class GaussNewton(Search):
             else:
                 damping, fell = 4 * damping, False
                 history.append(history[-1])
-            status = self._ended(history, problem.tol)
-            if watch is not None:
-                watch(len(history) - 1, self.steps, history[-1])
             state = {"x": x, "damping": damping, "fell": fell, "history": history}
             saving.offer(lambda state=state: state)
 
@@ -128,20 +137,6 @@ class GaussNewton(Search):
             best_step=history.index(history[-1]),
             seconds=saving.seconds,
         )
-
-    def _ended(self, history: list[float], tol: float) -> Status | None:
-        error, step = history[-1], len(history) - 1
-        if not error < float("inf"):
-            return Status.NONFINITE
-        outcome = Status.MATCHED if error <= tol else None
-        if error <= ENOUGH or (outcome and self.stop_at_tol):
-            return Status.MATCHED
-        if step == self.steps:
-            return outcome or Status.BUDGET_SPENT
-        slow = self.patience is not None and step >= self.patience
-        if slow and error > 0.9 * history[-(self.patience or 0) - 1]:
-            return outcome or Status.STALLED
-        return None
 
 
 def twice_differentiable(problem: Problem) -> bool:

@@ -18,8 +18,8 @@ from graph_metamers.search.base import (
     Search,
     Seek,
     Solution,
-    Status,
     check_seek,
+    ended,
     features,
     whole_read,
 )
@@ -119,7 +119,14 @@ class Swap(Search):
         while status is None:
             error, gradient = walk.look(problem, generator)
             history.append(error)
-            status = self._ended(history, problem.tol)
+            status = ended(
+                history,
+                problem.tol,
+                steps=self.steps,
+                stop_at_tol=self.stop_at_tol,
+                patience=self.patience,
+                fall=0.01,
+            )
             if watch is not None:
                 watch(len(history) - 1, self.steps, error)
             if status is None:
@@ -160,20 +167,6 @@ class Swap(Search):
                     "graph to keep away from. Give fewer graphs in avoid=, or another seek=."
                 )
         return _placed(x, allowed, generator, keep=self.seek != "random"), allowed
-
-    def _ended(self, history: list[float], tol: float) -> Status | None:
-        error, step = history[-1], len(history) - 1
-        if not error < float("inf"):
-            return Status.NONFINITE
-        outcome = Status.MATCHED if error <= tol else None
-        if error == 0 or (outcome and self.stop_at_tol):
-            return outcome
-        if step == self.steps:
-            return outcome or Status.BUDGET_SPENT
-        slow = self.patience is not None and step >= self.patience
-        if slow and error > 0.99 * history[-(self.patience or 0) - 1]:
-            return outcome or Status.STALLED
-        return None
 
 
 def swappable(vary: Vary) -> bool:
