@@ -47,7 +47,7 @@ def main() -> None:
         "{AUDITS}": "\n".join(audit_row(name, audit) for name, audit in audits.items()),
         "{COMMANDS}": "\n".join(f"    {a['environment']['command']}" for a in audits.values()),
         "{ACCURACY}": "\n".join(accuracy_rows(accuracy["rows"])),
-        "{ACCURACY_COMMAND}": accuracy["environment"]["command"],
+        "{ACCURACY_COMMAND}": accuracy["rows"][0]["environment"]["command"],
         "{CORA}": "\n".join(model_row(row) for row in cast["rows"]),
         "{CORA_COMMAND}": cast["environment"]["command"],
         "{PAIRS}": "\n".join(pair_rows(pairs["rows"])),
@@ -108,7 +108,8 @@ def accuracy_rows(rows: list[dict[str, Any]]) -> list[str]:
     lines: list[str] = []
     for model in dict.fromkeys(row["model"] for row in rows):
         cells = [
-            f"{100 * row['test_accuracy']:.1f} ± {100 * row['test_accuracy_std']:.1f}"
+            f"{100 * row['test_accuracy']:.1f}"
+            + (f" ± {100 * row['test_accuracy_std']:.1f}" if row["test_accuracy_std"] else " (one)")
             for name in PAPER
             for row in rows
             if (row["model"], row["dataset"]) == (model, name)
