@@ -4,7 +4,7 @@
     python benchmarks/paper_models.py --datasets cora --models gat --hidden 128 --json FILE
 
 One audit for each dataset and model, kept under `--out`, so a run that was stopped goes on where
-it was.
+it was. Rows of other datasets, models and widths that the JSON holds stay.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from typing import Any
 
 import graph_metamers as gm
 from machine import provenance
+
+KEYS = ("dataset", "model", "hidden")
 
 
 def main() -> None:
@@ -29,7 +31,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the result here")
     arguments = parser.parse_args()
 
-    rows: list[dict[str, Any]] = []
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    if arguments.json and arguments.json.exists():
+        held = json.loads(arguments.json.read_text())["rows"]
+        rows = {tuple(row[name] for name in KEYS): row for row in held}
     for dataset in arguments.datasets:
         data = gm.datasets.load(dataset)
         for model in arguments.models:
@@ -50,12 +55,13 @@ def main() -> None:
                 )
                 (summary,) = audit.summary()
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-                rows.append({"hidden": hidden, "accuracy": trained.accuracy, "peak_gib": peak})
-                rows[-1] |= {"steps": arguments.steps} | summary
+                row = {"hidden": hidden, "accuracy": trained.accuracy, "peak_gib": peak}
+                row |= {"steps": arguments.steps, **summary, "environment": provenance(data)}
+                rows[tuple(row[name] for name in KEYS)] = row
                 print(audit, flush=True)
-    if arguments.json:
-        result = {"environment": provenance(data), "rows": rows}
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+                if arguments.json:
+                    text = json.dumps({"rows": list(rows.values())}, indent=1)
+                    arguments.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -41,17 +41,21 @@ def main() -> None:
     audits = {name: read(f"gcn_{name}.json") for name in PAPER}
     steps = {name: read(f"adam_step_{name}.json") for name in ("cora", "pubmed")}
     accuracy = read("accuracy.json")
+    auto = [
+        (name, read(f"{kind}_gcn_{name}.json"))
+        for kind in ("auto", "farthest")
+        for name in ("cora", "pubmed")
+    ]
     cast, pairs = read("cora_models.json"), read("all_pairs.json")
     made = audits["cora"]["environment"]
     blanks = {
         "{AUDITS}": "\n".join(audit_row(name, audit) for name, audit in audits.items()),
         "{COMMANDS}": "\n".join(f"    {a['environment']['command']}" for a in audits.values()),
+        "{AUTO}": "\n".join(auto_row(name, audit) for name, audit in auto),
+        "{AUTO_COMMANDS}": "\n".join(f"    {a['environment']['command']}" for _, a in auto),
         "{ACCURACY}": "\n".join(accuracy_rows(accuracy["rows"])),
-        "{ACCURACY_COMMAND}": accuracy["rows"][0]["environment"]["command"],
         "{CORA}": "\n".join(model_row(row) for row in cast["rows"]),
-        "{CORA_COMMAND}": cast["environment"]["command"],
         "{PAIRS}": "\n".join(pair_rows(pairs["rows"])),
-        "{PAIRS_COMMAND}": pairs["environment"]["command"],
         "{ADVERSARIAL}": "\n".join(attack_row(row) for row in read("adversarial.json")["rows"]),
         "{STEPS}": "\n".join(step_row(step) for step in steps.values()),
         "{ENVIRONMENT}": f"graph-metamers {made['graph_metamers']}, torch {made['torch']}, PyTorch "
@@ -101,6 +105,21 @@ def short_row(name: str, audit: dict[str, Any]) -> str:
     error = f"{s['activation_error']:.1e}"
     beside = [f"{100 * s[k]:.1f} ({100 * s[f'start_{k}']:.1f})" for k in SCORES[:2]]
     return f"| {name} | {s['matched']} of {s['runs']} | {error} | {' | '.join(beside)} |"
+
+
+def auto_row(name: str, audit: dict[str, Any]) -> str:
+    (s,) = audit["summary"]
+    cells = [
+        name,
+        s["search"],
+        f"{s['matched']} of {s['runs']}",
+        f"{s['activation_error']:.1e}",
+        f"{100 * s['feature_similarity']:.1f} ({100 * s['start_feature_similarity']:.1f})",
+        f"{100 * s['prediction_match']:.1f}",
+        f"{s['output_error']:.1e}",
+        f"{s['seconds']:.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
 def accuracy_rows(rows: list[dict[str, Any]]) -> list[str]:
