@@ -77,7 +77,8 @@ def check(case: Case, mode: Any = nullcontext) -> gm.Metamer:
     expected = by_hand(model, m, case.read, case.run)
     assert m.activation_error == pytest.approx(expected.pop("activation_error"), rel=1e-3)
     assert {name: m.scores[name] for name in expected} == pytest.approx(expected, rel=1e-3)
-    assert m.scores["start_activation_error"] == m.history[0]
+    # The search may sum in another order than the model.
+    assert m.scores["start_activation_error"] == pytest.approx(m.history[0], rel=1e-5)
     assert m.matched == (m.activation_error <= m.tol)
     assert m.layer == (case.label or case.layer)
     assert list(m.layer_errors.values()) == [m.activation_error]

@@ -79,7 +79,8 @@ def _maps(probe: Probe, targets: list[Target]) -> tuple[dict[str, Tensor], dict[
     }
     if not weights:
         return {}, {}
-    activations = functional_call(_Call(probe, targets), _within(weights), (probe.data["x"],))
+    x: Tensor = probe.data["x"].detach().requires_grad_()  # as hooks of the user's expect it
+    activations = functional_call(_Call(probe, targets), _within(weights), (x,))
     total = torch.stack([h.sum() for h in activations]).sum()
     if not total.requires_grad:  # the layers behind a layer that is a function of the graph alone
         return {}, {}
