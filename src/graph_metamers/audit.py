@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import math
 import platform
-import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,10 +24,10 @@ from graph_metamers.probe import Forward, Layer, Probe
 from graph_metamers.probe import layers as list_layers
 from graph_metamers.result import Metamer, load, setting
 from graph_metamers.search import Search, configured
-from graph_metamers.storage import graph_tensors, read_json, write_json
+from graph_metamers.storage import graph_tensors
+from graph_metamers.store import Store
 from graph_metamers.vary import Vary, vary_features
 
-SCHEMA = 1
 RUN = ("dataset", "model", "layer", "vary", "search")
 
 
@@ -97,7 +96,7 @@ class Audit:
         Raises:
             InputError: The folder cannot be written to, or holds another audit.
         """
-        store = _Store(Path(folder), self.question)
+        store = Store(Path(folder), self.question)
         for place, m in enumerate(self.metamers):
             if not store.path(place, m.layer, m.seed).exists():
                 m.save(store.path(place, m.layer, m.seed))
@@ -191,7 +190,7 @@ def audit(
     asked = {} if command is None else {"command": command}
     accuracy = _accuracy(model, data, forward) if accuracy is None else accuracy
     result = Audit(question, environment(data) | asked, accuracy=accuracy)
-    store = None if out is None else _Store(Path(out), question)
+    store = None if out is None else Store(Path(out), question)
     grid = [
         (layer, label, way, seed)
         for layer, label in zip(layers, labels, strict=True)
@@ -224,57 +223,6 @@ def audit(
         store.write(result)
         store.report(result)
     return result
-
-
-class _Store:
-    """The folder of an audit. A run is done when its metamer's file is there."""
-
-    def __init__(self, folder: Path, question: dict[str, Any]) -> None:
-        self._folder = folder
-        for name in (".audit.json.*.part", ".report.html.*.part", "metamers/.[0-9]*.part"):
-            for stray in folder.glob(name):  # of a process that was killed while it wrote
-                stray.unlink(missing_ok=True)
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"out='{folder}' must be a folder; there is a file of that name.")
-        if (folder / "audit.json").exists():
-            held = read_json(folder / "audit.json")
-            held = held.get("question", {}) if isinstance(held, dict) else {}
-            differing = [name for name in question if held.get(name) != question[name]]
-            if differing:
-                raise InputError(
-                    f"out='{folder}' already holds another audit ({', '.join(differing)} differ). "
-                    "Choose another folder, or remove this one."
-                )
-        else:
-            if any((folder / "metamers").glob("*.pt")):
-                raise InputError(
-                    f"out='{folder}' holds metamers but no audit.json that says what they are. "
-                    "Choose another folder, or remove this one."
-                )
-            write_json(folder / "audit.json", {"schema": SCHEMA, "question": question, "rows": []})
-
-    def path(self, place: int, label: str, seed: int) -> Path:
-        slug = re.sub(r"[^A-Za-z0-9_]+", "-", label).strip("-")[:60]
-        return self._folder / "metamers" / f"{place:03d}-{slug}-seed{seed}.pt"
-
-    def write(self, audit: Audit) -> None:
-        write_json(
-            self._folder / "audit.json",
-            {
-                "schema": SCHEMA,
-                "environment": audit.environment,
-                "question": audit.question,
-                "accuracy": audit.accuracy,
-                "rows": audit.rows,
-                "summary": audit.summary(),
-            },
-        )
-
-    def report(self, audit: Audit) -> None:
-        # matplotlib and jinja2 are imported by those who want a report.
-        from graph_metamers.report import write_report
-
-        write_report(audit, self._folder / "report.html")
 
 
 def environment(data: Data) -> dict[str, Any]:
