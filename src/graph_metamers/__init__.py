@@ -6,8 +6,8 @@ from graph_metamers.errors import InputError
 from graph_metamers.metamer import metamer, metamers
 from graph_metamers.probe import layers
 from graph_metamers.result import Metamer, load
-from graph_metamers.search import Adam, Auto, Exact, GaussNewton, Status, Swap
-from graph_metamers.vary import BinaryFeatures, ContinuousFeatures
+from graph_metamers.search import Adam, Auto, EdgeSwap, Exact, GaussNewton, Status, Swap
+from graph_metamers.vary import BinaryFeatures, ContinuousFeatures, Edges, EdgeWeights
 
 __version__ = "0.1.0"
 
@@ -17,6 +17,9 @@ __all__ = [
     "Auto",
     "BinaryFeatures",
     "ContinuousFeatures",
+    "EdgeSwap",
+    "EdgeWeights",
+    "Edges",
     "Exact",
     "GaussNewton",
     "InputError",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,21 @@ from graph_metamers.measure import (
     activation_correlation,
     activation_error,
     consistency,
-    feature_similarity,
     node_activation_error,
-    node_feature_similarity,
     predicted_class,
     prediction_match,
 )
-from graph_metamers.probe import Forward, Layer, Probe, Target, find_linear_read
+from graph_metamers.probe import Forward, Layer, Probe, Target, find_linear_read, record_flows
 from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
 from graph_metamers.result import Metamer, setting
+from graph_metamers.similarity import node_similarity, similarities, triviality
 from graph_metamers.search import Problem, Search, Solution, Status, configured
 from graph_metamers.storage import (
     graph_tensors,
     make_folder,
 )
-from graph_metamers.vary import Vary, vary_features
+from graph_metamers.vary import Edges, Vary, soft_edges, vary_features
 
 
 def metamer(
@@ -60,6 +59,7 @@ def metamer(
         layer: The layer to match at; see `graph_metamers.layers`. A list is matched jointly:
             the mean of the layers' errors is lowered, and each is reported.
         vary: What may vary; `BinaryFeatures()` or `ContinuousFeatures()` by what `data.x` holds.
+            `Edges()` leaves the features and varies the structure, `EdgeWeights()` its weights.
         search: How to search: "auto" picks what suits, "adam" is the paper's, and a configured
             one such as `Swap(seek="farthest")` says more.
         tol: Activation error (Eq. 5) at or below which the result counts as matched.
@@ -92,6 +92,7 @@ def metamer(
     search = configured(search)
     if checkpoint is not None:
         make_folder(Path(checkpoint).parent)
+    data = _prepared(data, vary)
     with Probe(model, data, forward) as probe:
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
@@ -201,12 +202,18 @@ def preflight(
     Raises:
         InputError: What `metamer` would raise.
     """
-    with Probe(model, data, forward) as probe:
+    with Probe(model, _prepared(data, vary), forward) as probe:
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
         problem = _pose(probe, targets, vary, tol, "")
         configured(search).choose(problem).check(vary)
         return _join(targets)
+
+
+def _prepared(data: Data, vary: Vary | None) -> Data:
+    if not isinstance(vary, Vary) or not isinstance(data, Data):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return data  # what is wrong is said when the model is opened
+    return vary.prepared(data)
 
 
 def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: str) -> Problem:
@@ -239,34 +246,55 @@ def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: s
                 "the model draws random numbers in evaluation mode. Where it calls F.dropout, "
                 "pass training=self.training."
             )
-    _check_dependence(probe, targets, vary)
+    _check_dependence(probe, targets, activations, vary)
     functions = [target.function for target in targets]
     labels = [target.label for target in targets]
+
+    def activate(graph: Data) -> list[Tensor]:
+        with soft_edges(probe.model, graph):
+            return probe.activations(targets, graph)
+
     return Problem(
         data=probe.data,
         vary=vary,
         targets=activations,
-        activations=lambda graph: probe.activations(targets, graph),
+        activations=activate,
         tol=tol,
         find_read=functools.cache(lambda: find_linear_read(probe, targets)),
+        record=lambda run: record_flows(probe.model, run),
         identity=digest(probe.model, graph_tensors(probe.data), labels, functions, vary, method),
     )
 
 
-def _check_dependence(probe: Probe, targets: list[Target], vary: Vary) -> None:
-    variable = vary.start(probe.data, torch.Generator().manual_seed(0))
-    for target, h in zip(targets, probe.activations(targets, variable.render()), strict=True):
-        gradients: Sequence[Tensor | None] = (None,)
-        if h.requires_grad:
-            gradients = torch.autograd.grad(
-                h.sum(), variable.parameters, allow_unused=True, retain_graph=True
-            )
-        if all(gradient is None for gradient in gradients):
+def _check_dependence(
+    probe: Probe, targets: list[Target], reference: list[Tensor], vary: Vary
+) -> None:
+    for target, moved in zip(targets, _moved(probe, targets, reference, vary), strict=True):
+        if not moved:
             raise InputError(
                 f"The activation at {target.label} does not depend on what varies "
                 f"({type(vary).__name__}), so every such graph is a metamer there. "
                 f"Choose among {listing(n for n in probe.layers.names if n != target.label)}."
             )
+
+
+def _moved(
+    probe: Probe, targets: list[Target], reference: list[Tensor], vary: Vary
+) -> Iterator[bool]:
+    generator = torch.Generator().manual_seed(0)
+    if isinstance(vary, Edges):
+        with torch.no_grad():
+            activations = probe.activations(targets, vary.random(probe.data, generator))
+        yield from (not torch.equal(h, t) for h, t in zip(activations, reference, strict=True))
+        return
+    variable = vary.start(probe.data, generator)
+    for h in probe.activations(targets, variable.render()):
+        gradients: Sequence[Tensor | None] = (None,)
+        if h.requires_grad:
+            gradients = torch.autograd.grad(
+                h.sum(), variable.parameters, allow_unused=True, retain_graph=True
+            )
+        yield any(gradient is not None for gradient in gradients)
 
 
 @torch.no_grad()
@@ -280,7 +308,7 @@ def _measured(
 ) -> Metamer:
     """Score the hard graph, as the untouched model sees it."""
     reference, graph = probe.data, solution.graph
-    start = problem.vary.start(reference, torch.Generator().manual_seed(seed)).render()
+    start = problem.vary.random(reference, torch.Generator().manual_seed(seed))
     activations, started = probe.activations(targets, graph), probe.activations(targets, start)
     errors = [float(error) for error in problem.errors(graph)]
     by_node = [
@@ -289,8 +317,9 @@ def _measured(
         if h.dim() > 1 and len(h) == reference.num_nodes
     ]
     outputs = probe.output(reference), probe.output(graph), probe.output(start)
-    scores = _scores(reference, graph, problem.targets, activations, outputs[0], outputs[1])
-    start_scores = _scores(reference, start, problem.targets, started, outputs[0], outputs[2])
+    near, far = similarities(problem.vary, reference, graph, start)
+    scores = _scores(near, problem.targets, activations, outputs[0], outputs[1])
+    start_scores = _scores(far, problem.targets, started, outputs[0], outputs[2])
     status, error = solution.status, sum(errors) / len(errors)
     if status is Status.MATCHED and error > problem.tol:  # the search's sums were rounded otherwise
         status = Status.BUDGET_SPENT
@@ -306,7 +335,7 @@ def _measured(
         | {"start_activation_error": float(problem.mean_error(started))}
         | {f"start_{name}": value for name, value in start_scores.items()},
         node_errors=torch.stack(by_node).mean(0) if len(by_node) == len(targets) else None,
-        node_similarity=node_feature_similarity(_x(reference), _x(graph)).cpu(),
+        node_similarity=node_similarity(problem.vary, reference, graph).cpu(),
         predictions_agree=_agreement(reference, outputs[0], outputs[1]),
         history=solution.history,
         steps=solution.steps,
@@ -315,27 +344,24 @@ def _measured(
         seed=seed,
         vary=setting(problem.vary),
         search=setting(search),
-        notes=solution.notes,
+        notes=solution.notes | triviality(problem.vary, reference, graph),
     )
 
 
 def _scores(
-    reference: Data,
-    graph: Data,
+    similarity: dict[str, float],
     targets: list[Tensor],
     activations: list[Tensor],
     reference_output: Tensor,
     output: Tensor,
 ) -> dict[str, float]:
-    similarity = feature_similarity(_x(reference), _x(graph))
     match = prediction_match(reference_output, output)
     correlations = [
         activation_correlation(h, other) for h, other in zip(targets, activations, strict=True)
     ]
-    return {
-        "feature_similarity": similarity,
+    return similarity | {
         "prediction_match": match,
-        "consistency": consistency(similarity, match),
+        "consistency": consistency(next(iter(similarity.values())), match),
         "activation_correlation": sum(correlations) / len(correlations),
         "output_error": float(activation_error(reference_output, output)),
     }

@@ -1,12 +1,14 @@
 """Read a trained model on a graph and leave no trace."""
 
 from graph_metamers.probe.checks import check_data, check_model
+from graph_metamers.probe.flows import Flow, record_flows
 from graph_metamers.probe.forward import Forward
 from graph_metamers.probe.layers import Layer, LayerFunction, LayerInfo, Layers, Target
 from graph_metamers.probe.probe import Probe, layers
 from graph_metamers.probe.reads import LinearRead, find_linear_read
 
 __all__ = [
+    "Flow",
     "Forward",
     "Layer",
     "LayerFunction",
@@ -19,4 +21,5 @@ __all__ = [
     "check_model",
     "find_linear_read",
     "layers",
+    "record_flows",
 ]

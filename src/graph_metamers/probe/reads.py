@@ -2,18 +2,25 @@
 
 import copy
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch_geometric.data import Data
 
 from graph_metamers.probe.layers import Target
 from graph_metamers.probe.probe import Probe
 
 Matrix = Float[Tensor, "nodes units"]
+
+
+class Activations(Protocol):
+    """The activations as a function of X W, and of the edges if another graph is given."""
+
+    def __call__(self, y: Matrix, graph: Data | None = None) -> list[Tensor]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +33,15 @@ class LinearRead:
 
     Attributes:
         weight: W, [features, units].
-        activations: The activations as a function of X W, [nodes, units], differentiable. It
-            costs a forward with `units` features in place of all of them.
+        activations: The activations as a function of X W, [nodes, units], differentiable, on the
+            reference's edges or those of a graph that is given. It costs a forward with `units`
+            features in place of all of them.
         picks: What takes the place of the model's weights when it is given X W: by the names of
             the weights, in the order of their columns in W.
     """
 
     weight: Float[Tensor, "features units"]
-    activations: Callable[[Matrix], list[Tensor]]
+    activations: Activations
     picks: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
@@ -80,7 +88,8 @@ def _maps(probe: Probe, targets: list[Target]) -> tuple[dict[str, Tensor], dict[
     if not weights:
         return {}, {}
     x: Tensor = probe.data["x"].detach().requires_grad_()  # as hooks of the user's expect it
-    activations = functional_call(_Call(probe, targets), _within(weights), (x,))
+    with torch.enable_grad():
+        activations = functional_call(_Call(probe, targets), _within(weights), (x,))
     total = torch.stack([h.sum() for h in activations]).sum()
     if not total.requires_grad:  # the layers behind a layer that is a function of the graph alone
         return {}, {}
@@ -114,7 +123,11 @@ def _reduced(
         for name, w in idle.items()
     }
     whole = _within(picks | others)
-    return LinearRead(weight, lambda y: functional_call(call, whole, (y,)), picks)
+
+    def activations(y: Matrix, graph: Data | None = None) -> list[Tensor]:
+        return functional_call(call, whole, (y, graph))
+
+    return LinearRead(weight, activations, picks)
 
 
 @torch.no_grad()
@@ -148,8 +161,8 @@ class _Call(nn.Module):
         self.model = probe.model
         self._probe, self._targets = probe, targets
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        graph = copy.copy(self._probe.data)
+    def forward(self, x: Tensor, graph: Data | None = None) -> list[Tensor]:
+        graph = copy.copy(self._probe.data if graph is None else graph)
         graph.x = x
         return self._probe.activations(self._targets, graph)
 

@@ -4,11 +4,12 @@ from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.search.adam import Adam
 from graph_metamers.search.auto import Auto
 from graph_metamers.search.base import Best, Problem, Search, Seek, Solution, Status, Watch
+from graph_metamers.search.edge_swap import EdgeSwap
 from graph_metamers.search.exact import Exact
 from graph_metamers.search.gauss_newton import GaussNewton
 from graph_metamers.search.swap import Swap
 
-SEARCHES: dict[str, type[Search]] = {s.name: s for s in (Auto, Adam, Swap, Exact, GaussNewton)}
+SEARCHES: dict[str, type[Search]] = {s.name: s for s in (Auto, Adam, Swap, Exact, GaussNewton, EdgeSwap)}
 
 
 def configured(search: Search | str) -> Search:
@@ -32,6 +33,7 @@ __all__ = [
     "Adam",
     "Auto",
     "Best",
+    "EdgeSwap",
     "Exact",
     "GaussNewton",
     "Problem",

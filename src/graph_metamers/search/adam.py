@@ -95,7 +95,8 @@ class Adam(Search):
             error = float(loss.detach())
             history.append(error)
             lowest.append(min(error, lowest[-1]) if lowest else error)
-            best.offer(graph, error, step)
+            if not error >= best.error:
+                best.offer(variable.kept(graph), error, step)
             status = self._ended(history, lowest, best, parameters, problem.tol)
             if watch is not None:
                 watch(step, self.steps, best.error)

@@ -10,16 +10,18 @@ from graph_metamers.errors import InputError, check_count
 from graph_metamers.progress import Watch
 from graph_metamers.search.adam import Adam
 from graph_metamers.search.base import Problem, Search, Seek, Solution, check_seek
+from graph_metamers.search.edge_swap import EdgeSwap
 from graph_metamers.search.exact import Exact, basis_of
 from graph_metamers.search.gauss_newton import GaussNewton, twice_differentiable
 from graph_metamers.search.swap import Swap, swappable
-from graph_metamers.vary import ContinuousFeatures
+from graph_metamers.vary import ContinuousFeatures, Edges
 
 
 @dataclass(frozen=True)
 class Auto(Search):
     """Pick the search by what varies and by what the layer allows.
 
+    - edges: `EdgeSwap`;
     - binary features: `Swap`;
     - continuous features that the layer reads through linear maps alone, of lower rank than there
       are features: `Exact`;
@@ -50,6 +52,8 @@ class Auto(Search):
     def choose(self, problem: Problem) -> Search:
         budget: dict[str, Any] = {} if self.steps is None else {"steps": self.steps}
         vary = problem.vary
+        if isinstance(vary, Edges):
+            return EdgeSwap(**budget)
         if swappable(vary):
             return Swap(seek=self.seek, **budget)
         if isinstance(vary, ContinuousFeatures) and _leaves_room(problem):

@@ -13,10 +13,12 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError, listing
+from graph_metamers.probe.flows import Flow
 from graph_metamers.probe.reads import LinearRead
 from graph_metamers.progress import Watch
 from graph_metamers.vary import ContinuousFeatures, Vary, with_features
 
+Record = Callable[[Callable[[], list[Tensor]]], tuple[list[Tensor], list[Flow]]]
 Seek = Literal["nearest", "random", "farthest"]
 
 
@@ -60,6 +62,7 @@ class Problem:
         tol: Activation error at or below which a graph counts as matched.
         avoid: Feature matrices with which the metamer shall share as little as possible.
         find_read: Finds the linear maps through which the layers read the features, if any.
+        record: Runs something, and tells what flows along the edges meanwhile.
         identity: A hash of all that the search depends on; a checkpoint of another is refused.
     """
 
@@ -70,6 +73,7 @@ class Problem:
     tol: float
     avoid: tuple[Tensor, ...] = ()
     find_read: Callable[[], LinearRead | None] = lambda: None
+    record: Record = lambda run: (run(), [])
     identity: str = ""
     norms: list[Tensor] = field(init=False, repr=False)  # ‖h‖² at each layer
 
@@ -266,10 +270,11 @@ def continuous(search: Search, vary: Vary) -> ContinuousFeatures:
 def whole_read(problem: Problem) -> LinearRead:
     """X itself, for a layer that does not read it through linear maps."""
     x = features(problem.data)
-    return LinearRead(
-        torch.eye(x.shape[1], dtype=x.dtype, device=x.device),
-        lambda y: problem.activations(with_features(problem.data, y)),
-    )
+
+    def activations(y: Tensor, graph: Data | None = None) -> list[Tensor]:
+        return problem.activations(with_features(graph or problem.data, y))
+
+    return LinearRead(torch.eye(x.shape[1], dtype=x.dtype, device=x.device), activations)
 
 
 def features(data: Data) -> Tensor:

@@ -31,6 +31,10 @@ class Variable(ABC):
         through a step. The next call may reuse the memory of the graph that this one returned.
         """
 
+    def kept(self, graph: Data) -> Data:
+        """Of a graph that `render` returned, what is kept as a result: a plain hard graph."""
+        return graph
+
     def penalty(self) -> Tensor | None:
         """A scalar added to the loss, or None."""
         return None
@@ -43,6 +47,14 @@ class Vary(ABC):
     def check(self, data: Data) -> None:
         """Raise `InputError` where the reference graph is not of the kind that this varies."""
 
+    def prepared(self, data: Data) -> Data:
+        """The reference graph with all that varies; the model's response stays the same."""
+        return data
+
     @abstractmethod
     def start(self, data: Data, generator: torch.Generator) -> Variable:
         """A random start for a reference graph, all chance drawn from `generator` (a CPU one)."""
+
+    def random(self, data: Data, generator: torch.Generator) -> Data:
+        """The hard graph that a search starts from: what one gets without any search."""
+        return self.start(data, generator).render()

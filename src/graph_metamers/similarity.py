@@ -1,0 +1,76 @@
+"""How similar two graphs are in what varied between them."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from torch_geometric.data import Data
+
+from graph_metamers.measure import (
+    degree_distance,
+    edge_overlap,
+    feature_similarity,
+    is_isomorphic,
+    node_edge_overlap,
+    node_feature_similarity,
+    spectral_distance,
+    structure_similarity,
+)
+from graph_metamers.vary import Edges, EdgeWeights, Vary
+
+SPECTRUM_NODES = 20_000  # beyond, eigenvalues take minutes
+
+SYMBOLS = {
+    "feature_similarity": "S_feat",
+    "structure_similarity": "S_struct",
+    "weight_similarity": "S_weight",
+}
+
+
+def similarities(vary: Vary, reference: Data, *graphs: Data) -> list[dict[str, float]]:
+    """Of each graph the scores of what varied, that of the consistency score first."""
+    return [_similarity(vary, reference, graph) for graph in graphs]
+
+
+def symbol_of(scores: dict[str, float]) -> tuple[str, str]:
+    """The name and the symbol of the similarity that a run's scores hold."""
+    return next((name, symbol) for name, symbol in SYMBOLS.items() if name in scores)
+
+
+def _similarity(vary: Vary, reference: Data, graph: Data) -> dict[str, float]:
+    if isinstance(vary, Edges):
+        return structure_scores(reference, graph)
+    if isinstance(vary, EdgeWeights):
+        weights = (g["edge_weight"].double() for g in (reference, graph))
+        return {"weight_similarity": float(cosine_similarity(*weights, dim=0))}
+    return {"feature_similarity": feature_similarity(reference["x"].detach(), graph["x"].detach())}
+
+
+def structure_scores(reference: Data, graph: Data) -> dict[str, float]:
+    """Similarities and distances of two graphs' edges."""
+    nodes = len(reference["x"])
+    edges = reference["edge_index"], graph["edge_index"]
+    small = nodes <= SPECTRUM_NODES
+    return {
+        "structure_similarity": structure_similarity(*edges, nodes),
+        **edge_overlap(*edges, nodes),
+        "degree_distance": degree_distance(*edges, nodes),
+        "spectral_distance": spectral_distance(*edges, nodes) if small else math.nan,
+    }
+
+
+def node_similarity(vary: Vary, reference: Data, graph: Data) -> Float[Tensor, " nodes"]:
+    """Feature similarity of each node, or the share of neighbours that stay."""
+    if isinstance(vary, Edges):
+        nodes = len(reference["x"])
+        return node_edge_overlap(reference["edge_index"], graph["edge_index"], nodes)
+    return node_feature_similarity(reference["x"].detach(), graph["x"].detach())
+
+
+def triviality(vary: Vary, reference: Data, graph: Data) -> dict[str, float]:
+    """Whether other edges are the same graph with equal nodes exchanged; NaN if unknown."""
+    if not isinstance(vary, Edges):
+        return {}
+    same = is_isomorphic(reference["edge_index"], graph["edge_index"], reference["x"].detach())
+    return {"isomorphic": math.nan if same is None else float(same)}

@@ -1,0 +1,212 @@
+"""Edges that are exchanged many at a time, in memory O(edges)."""
+
+import copy
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch_geometric.data import Data
+
+Pairs = Int[Tensor, "2 pairs"]
+ROUNDS = 3  # of greedy choice among proposals that share nodes
+
+
+@dataclass(frozen=True, eq=False)
+class Exchanges:
+    """Exchanges of edges, one a column.
+
+    Attributes:
+        slots: Places of the pairs that go, [1 or 2, exchanges].
+        new: The pairs that come in their places, [2, 1 or 2, exchanges].
+        ends: The nodes that are touched, [3 or 4, exchanges].
+        receivers: The nodes whose incoming messages change, [2 or 4, exchanges].
+        comes: Of each receiver, the node whose message comes; -1 for none.
+        goes: Of each receiver, the node whose message goes; -1 for none.
+    """
+
+    slots: Int[Tensor, "changed exchanges"]
+    new: Int[Tensor, "2 changed exchanges"]
+    ends: Int[Tensor, "ends exchanges"]
+    receivers: Int[Tensor, "receivers exchanges"]
+    comes: Int[Tensor, "receivers exchanges"]
+    goes: Int[Tensor, "receivers exchanges"]
+
+    def __len__(self) -> int:
+        return self.slots.shape[1]
+
+    def of(self, chosen: Tensor) -> "Exchanges":
+        """Some of them."""
+        return Exchanges(*(getattr(self, f.name)[..., chosen] for f in fields(self)))
+
+
+class Rewiring:
+    """The edges of a graph as pairs of nodes, ready to be exchanged.
+
+    Self-loops stay. Of an undirected graph a pair (u, v) with u < v stands for both directions.
+
+    Args:
+        data: The reference graph, without repeated edges.
+    """
+
+    def __init__(self, data: Data) -> None:
+        edges: Tensor = data["edge_index"]
+        self.nodes = len(data["x"])
+        self.undirected = is_symmetric(edges, self.nodes)
+        loops = edges[0] == edges[1]
+        self._data, self._loops = data, edges[:, loops]
+        self.pairs = edges[:, edges[0] < edges[1] if self.undirected else ~loops].clone()
+        self._sorted = self.keys(self.pairs).sort().values
+        self._reference = self._sorted
+
+    def keys(self, pairs: Int[Tensor, "2 *some"]) -> Int[Tensor, "*some"]:
+        """One number for each pair; the same for (u, v) and (v, u) where edges have no direction."""
+        u, v = pairs[0], pairs[1]
+        if self.undirected:
+            u, v = torch.minimum(u, v), torch.maximum(u, v)
+        return u * self.nodes + v
+
+    def graph(self, pairs: Pairs | None = None) -> Data:
+        """The graph with these pairs, by default its own."""
+        pairs = self.pairs if pairs is None else pairs
+        parts = [pairs, *([pairs.flip(0)] if self.undirected else []), self._loops]
+        graph = copy.copy(self._data)
+        graph.edge_index = torch.cat(parts, dim=1)
+        return graph
+
+    def in_reference(self, pairs: Int[Tensor, "2 *some"]) -> Bool[Tensor, "*some"]:
+        """Which pairs the reference has too."""
+        return _holds(self._reference, self.keys(pairs))
+
+    def place(self, pairs: Pairs) -> None:
+        """Take these pairs for the edges."""
+        self.pairs = pairs
+        self._sorted = self.keys(pairs).sort().values
+
+    def exchanged(self, exchanges: Exchanges) -> Pairs:
+        """The pairs after all exchanges."""
+        pairs = self.pairs.clone()
+        pairs[:, exchanges.slots] = exchanges.new
+        return pairs
+
+    def double_swaps(self, slots: Int[Tensor, "2 tries"], generator: torch.Generator) -> Exchanges:
+        """(a, b), (c, d) → (a, d), (c, b): every node keeps its degree.
+
+        Args:
+            slots: Places of the two pairs of each.
+            generator: Chooses which ends of undirected edges are exchanged.
+        """
+        (a, c), (b, d) = self.pairs[:, slots]
+        if self.undirected:
+            turned = _coins(len(c), generator).to(c.device)
+            c, d = torch.where(turned, d, c), torch.where(turned, c, d)
+        ends = torch.stack([a, b, c, d])
+        new = torch.stack([torch.stack([a, c]), torch.stack([d, b])])
+        receivers, comes = torch.stack([b, d]), torch.stack([c, a])
+        goes = comes.flip(0)
+        if self.undirected:
+            receivers = torch.cat([receivers, comes])
+            comes, goes = torch.cat([comes, torch.stack([b, d])]), torch.cat([goes, new[1]])
+        return Exchanges(slots, new, ends, receivers, comes, goes)
+
+    def moves(self, slots: Int[Tensor, " tries"], generator: torch.Generator) -> Exchanges:
+        """(a, b) → (a, d): an edge gets another end, the number of edges stays."""
+        a, b = self.pairs[:, slots]
+        turned = _coins(len(a), generator).to(a.device)
+        a, b = torch.where(turned, b, a), torch.where(turned, a, b)  # a stays, b goes
+        d = torch.randint(self.nodes, a.shape, generator=generator).to(a.device)
+        none = torch.full_like(a, -1)
+        ends = torch.stack([a, b, d])
+        if self.undirected:
+            new = torch.stack([a, d])
+            receivers = ends
+            comes, goes = torch.stack([d, none, a]), torch.stack([b, a, none])
+        else:  # b → a becomes d → a where turned, a → b becomes a → d elsewhere
+            new = torch.stack([torch.where(turned, d, a), torch.where(turned, a, d)])
+            receivers = torch.stack([torch.where(turned, a, b), torch.where(turned, a, d)])
+            comes = torch.stack([torch.where(turned, d, none), torch.where(turned, none, a)])
+            goes = torch.stack([torch.where(turned, b, a), none])
+        return Exchanges(slots.unsqueeze(0), new.unsqueeze(1), ends, receivers, comes, goes)
+
+    def allowed(self, exchanges: Exchanges, keep: float) -> Exchanges:
+        """Those that give neither loops nor repeated edges, nor more of the reference's.
+
+        Args:
+            exchanges: Of any kind.
+            keep: The share of the reference's edges that may be there.
+        """
+        new = exchanges.new
+        fine = (new[0] != new[1]).all(dim=0) & ~_holds(self._sorted, self.keys(new)).any(dim=0)
+        if len(exchanges.slots) == 2:
+            fine &= self.keys(new[:, 0]) != self.keys(new[:, 1])
+        if keep < 1:
+            again = self.in_reference(new).sum(dim=0)
+            kept = int(self.in_reference(self.pairs).sum())
+            room = int(keep * self.pairs.shape[1]) - kept
+            fine &= (again == 0) | (torch.cumsum(again * fine, dim=0) <= room)
+        return exchanges.of(fine.nonzero().view(-1))
+
+    def scramble(self, generator: torch.Generator, *, keep: float) -> None:
+        """Random double swaps until the graph has nothing of its own left but its degrees."""
+        done, rounds = 0, 0
+        while rounds < 1000:
+            surplus = self.surplus(keep)
+            if done >= 10 * self.pairs.shape[1] and surplus == 0:
+                return
+            tried = self.double_swaps(self.random_slots(generator), generator)
+            found = self.allowed(tried, keep=1)
+            order = torch.rand(len(found), generator=generator).to(found.slots.device)
+            chosen = found.of(disjoint(found.ends, self.nodes, order))
+            self.place(self.exchanged(chosen))
+            done, rounds = done + len(chosen), rounds + 1
+
+    def surplus(self, keep: float) -> int:
+        """How many pairs of the reference are there beyond the share `keep`."""
+        kept = int(self.in_reference(self.pairs).sum())
+        return max(0, kept - int(keep * self.pairs.shape[1]))
+
+    def random_slots(self, generator: torch.Generator) -> Int[Tensor, "2 tries"]:
+        """All places in random order, two and two."""
+        count = self.pairs.shape[1]
+        order = torch.randperm(count, generator=generator)[: count // 2 * 2]
+        return order.view(2, -1).to(self.pairs.device)
+
+
+def disjoint(
+    ends: Int[Tensor, "ends exchanges"], nodes: int, order: Float[Tensor, " exchanges"]
+) -> Int[Tensor, " chosen"]:
+    """Exchanges of which no two touch a common node, chosen greedily.
+
+    Args:
+        ends: The nodes of each exchange.
+        nodes: How many nodes there are.
+        order: The least first.
+    """
+    rank = order.argsort().argsort()
+    last = len(rank)
+    chosen = torch.zeros(last, dtype=torch.bool, device=ends.device)
+    for _ in range(ROUNDS):
+        least = torch.full((nodes,), last, device=ends.device)
+        least.scatter_reduce_(0, ends.reshape(-1), rank.repeat(len(ends)), "amin")
+        won = (rank < last) & (least[ends] == rank).all(dim=0)
+        chosen |= won
+        used = torch.zeros(nodes, dtype=torch.bool, device=ends.device)
+        used[ends[:, won].reshape(-1)] = True
+        rank = rank.masked_fill(used[ends].any(dim=0), last)
+    return chosen.nonzero().view(-1)
+
+
+def is_symmetric(edges: Int[Tensor, "2 edges"], nodes: int) -> bool:
+    """Whether every edge also goes the other way."""
+    there = (edges[0] * nodes + edges[1]).unique()
+    back = (edges[1] * nodes + edges[0]).unique()
+    return torch.equal(there, back)
+
+
+def _holds(values: Int[Tensor, " sorted"], keys: Tensor) -> Tensor:
+    places = torch.searchsorted(values, keys.contiguous()).clamp(max=len(values) - 1)
+    return values[places] == keys
+
+
+def _coins(count: int, generator: torch.Generator) -> Bool[Tensor, " count"]:
+    return torch.rand(count, generator=generator) < 0.5
