@@ -24,8 +24,8 @@ from graph_metamers.probe import Forward, Layer, Probe, Target, find_linear_read
 from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
 from graph_metamers.result import Metamer, setting
-from graph_metamers.similarity import node_similarity, similarities, triviality
 from graph_metamers.search import Problem, Search, Solution, Status, configured
+from graph_metamers.similarity import node_similarity, similarities, triviality
 from graph_metamers.storage import (
     graph_tensors,
     make_folder,

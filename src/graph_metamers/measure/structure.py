@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
+from networkx.algorithms.isomorphism import categorical_node_match
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
@@ -202,9 +203,7 @@ def spectral_distance(edges: Edges, other: Edges, nodes: int, *, k: int = 20) ->
     return float(np.linalg.norm(a - b)) / size if size else math.nan
 
 
-def is_isomorphic(
-    edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]
-) -> bool | None:
+def is_isomorphic(edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]) -> bool | None:
     """Whether two graphs differ only in which of several equal nodes is which.
 
     With the features fixed, exchanging nodes of equal features and the edges with them gives the
@@ -239,7 +238,7 @@ def is_isomorphic(
     if nodes > ISOMORPHISM_NODES:
         return None
     graphs = [_networkx(edges, mine), _networkx(other, theirs)]
-    return bool(nx.is_isomorphic(*graphs, node_match=lambda a, b: a["label"] == b["label"]))
+    return bool(nx.is_isomorphic(*graphs, node_match=categorical_node_match("colour", None)))
 
 
 def _colour_products(
@@ -259,7 +258,9 @@ def _colours(
         raise InputError(
             f"labels must be one whole number a node, [{nodes}]; got {list(labels.shape)}."
         )
-    _keys(edges, nodes), _keys(other, nodes)  # both graphs are refined as one of twice the nodes
+    for each in (edges, other):
+        _keys(each, nodes)  # they point to nodes
+    # Both graphs are refined as one of twice the nodes.
     both = torch.cat([edges, other + nodes], dim=1)
     first = _degrees(both, 2 * nodes) if labels is None else labels.long().repeat(2)
     found = [first.unique(return_inverse=True)[1]]
@@ -345,13 +346,13 @@ def _small_eigenvalues(edges: Edges, nodes: int, k: int) -> np.ndarray:
     else:
         operator = LinearOperator((nodes, nodes), matvec=apply, dtype=np.float64)  # pyright: ignore[reportCallIssue]
         start = np.random.default_rng(0).standard_normal(nodes)
-        values = eigsh(operator, k=known, which="LA", v0=start, return_eigenvectors=False, tol=1e-6)
+        values = eigsh(operator, known, which="LA", v0=start, return_eigenvectors=False, tol=1e-6)  # pyright: ignore[reportArgumentType]
     found[:known] = 1 - np.sort(values)[::-1]
     return found
 
 
-def _networkx(edges: Edges, labels: Tensor) -> nx.DiGraph:
-    graph = nx.DiGraph()
-    graph.add_nodes_from((node, {"label": label}) for node, label in enumerate(labels.tolist()))
+def _networkx(edges: Edges, colours: Tensor) -> "nx.DiGraph[int]":
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    graph.add_nodes_from((node, {"colour": c}) for node, c in enumerate(colours.tolist()))
     graph.add_edges_from(edges.T.tolist())
     return graph

@@ -9,7 +9,9 @@ from graph_metamers.search.exact import Exact
 from graph_metamers.search.gauss_newton import GaussNewton
 from graph_metamers.search.swap import Swap
 
-SEARCHES: dict[str, type[Search]] = {s.name: s for s in (Auto, Adam, Swap, Exact, GaussNewton, EdgeSwap)}
+SEARCHES: dict[str, type[Search]] = {
+    s.name: s for s in (Auto, Adam, Swap, Exact, GaussNewton, EdgeSwap)
+}
 
 
 def configured(search: Search | str) -> Search:

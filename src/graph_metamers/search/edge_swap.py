@@ -84,8 +84,7 @@ class EdgeSwap(Search):
     def check(self, vary: Vary) -> None:
         if not isinstance(vary, Edges):
             raise InputError(
-                f"EdgeSwap exchanges edges and needs vary=Edges(); got {vary!r}. "
-                "Use search='auto'."
+                f"EdgeSwap exchanges edges and needs vary=Edges(); got {vary!r}. Use search='auto'."
             )
 
     def run(
@@ -178,9 +177,9 @@ class _Walk:
         rewiring = self._rewiring
         self._gains.look(self._activations, rewiring.graph(), generator)
         found = self._proposals(generator)
-        promised = self._gains.of(found) if self._gains.known else -torch.rand(
-            len(found), generator=generator
-        )
+        promised = -torch.rand(len(found), generator=generator).to(self._y)
+        if self._gains.known:
+            promised = self._gains.of(found)
         found, promised = _kept(found, promised, promised < _allowance(promised, heat, generator))
         chosen = disjoint(found.ends, rewiring.nodes, promised)
         found, promised = found.of(chosen), promised[chosen]
@@ -191,7 +190,7 @@ class _Walk:
         if self._gains.known:
             self._gains.learn(found, float(promised.sum()), after - self.error)
         change = promised
-        if len(errors) == rewiring.nodes:
+        if errors is not None and self._node_errors is not None:
             change = (errors - self._node_errors)[found.ends].sum(dim=0)
         allowance = _allowance(change, heat, generator)
         tried = len(found)
@@ -239,18 +238,17 @@ class _Walk:
         return self._read.activations(self._y, graph)
 
     @torch.no_grad()
-    def _errors(self, pairs: Pairs) -> tuple[float, Float[Tensor, " rows"]]:
-        """The error of the graph with these pairs, and that of each row of the activations."""
+    def _errors(self, pairs: Pairs) -> tuple[float, Float[Tensor, " nodes"] | None]:
+        """The error of the graph with these pairs, and each node's part of it, if it has one."""
         problem = self._problem
         activations = self._activations(self._rewiring.graph(pairs))
         rows = [
             (h - target).flatten(1).square().sum(dim=1) / (len(problem.targets) * norm)
             for h, target, norm in zip(activations, problem.targets, problem.norms, strict=True)
-            if h.dim() > 1
+            if h.dim() > 1 and len(h) == self._rewiring.nodes
         ]
-        sizes = {len(each) for each in rows}
-        by_row = sum(rows[1:], rows[0]) if len(sizes) == 1 and len(rows) == len(activations) else None
-        return float(problem.mean_error(activations)), torch.empty(0) if by_row is None else by_row
+        total = float(problem.mean_error(activations))
+        return total, torch.stack(rows).sum(dim=0) if len(rows) == len(activations) else None
 
 
 def _allowance(change: Tensor, heat: float, generator: torch.Generator) -> Tensor:

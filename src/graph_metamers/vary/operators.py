@@ -171,9 +171,7 @@ def _weights_of(edges: Int[Tensor, "2 some"], graph: Data, name: str) -> Float[T
     )
 
 
-def _reciprocal(
-    weight: Tensor, target: Tensor, graph: Data, *, counted: bool = False
-) -> Tensor:
+def _reciprocal(weight: Tensor, target: Tensor, graph: Data, *, counted: bool = False) -> Tensor:
     """1 / Σ_u w_vu of each edge's target, 0 where nothing is left; times |N_v| if `counted`."""
     nodes = len(graph["x"])
     total = scatter(weight, target, dim=0, dim_size=nodes, reduce="sum")
@@ -188,8 +186,12 @@ def _finite(weight: Tensor) -> Tensor:
     """The same; a node that loses its last edge has an infinite slope in d^(−1/2): taken as 0."""
     if weight.requires_grad:
         weight = weight * 1
-        weight.register_hook(lambda g: g.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+        weight.register_hook(_without_infinities)
     return weight
+
+
+def _without_infinities(gradient: Tensor) -> Tensor:
+    return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 @contextmanager
@@ -220,7 +222,7 @@ def _dense_gcn(conv: GCNConv, x: Tensor, adjacency: Tensor) -> Tensor:
         h = scale * (adjacency.T @ (scale * h) + loops * scale * h)
     else:
         h = adjacency.T @ h
-    return h if conv.bias is None else h + conv.bias
+    return h if conv.bias is None else h + conv.bias  # pyright: ignore[reportUnnecessaryComparison]
 
 
 def _dense_cheb(conv: ChebConv, x: Tensor, adjacency: Tensor) -> Tensor:
@@ -234,7 +236,7 @@ def _dense_cheb(conv: ChebConv, x: Tensor, adjacency: Tensor) -> Tensor:
     for _ in conv.lins[2:]:
         terms.append(2 * propagate(terms[-1]) - terms[-2])
     out = torch.stack([lin(t) for lin, t in zip(conv.lins, terms, strict=True)]).sum(dim=0)
-    return out if conv.bias is None else out + conv.bias
+    return out if conv.bias is None else out + conv.bias  # pyright: ignore[reportUnnecessaryComparison]
 
 
 def _inverse_root(degree: Tensor) -> Tensor:

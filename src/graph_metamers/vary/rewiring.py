@@ -60,7 +60,7 @@ class Rewiring:
         self._reference = self._sorted
 
     def keys(self, pairs: Int[Tensor, "2 *some"]) -> Int[Tensor, "*some"]:
-        """One number for each pair; the same for (u, v) and (v, u) where edges have no direction."""
+        """One number for each pair, the same for (v, u) where edges have no direction."""
         u, v = pairs[0], pairs[1]
         if self.undirected:
             u, v = torch.minimum(u, v), torch.maximum(u, v)
