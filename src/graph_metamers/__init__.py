@@ -6,7 +6,7 @@ from graph_metamers.errors import InputError
 from graph_metamers.metamer import metamer, metamers
 from graph_metamers.probe import layers
 from graph_metamers.result import Metamer, load
-from graph_metamers.search import Adam, Auto, EdgeSwap, Exact, GaussNewton, Status, Swap
+from graph_metamers.search import Adam, Auto, Blocks, EdgeSwap, Exact, GaussNewton, Status, Swap
 from graph_metamers.vary import BinaryFeatures, ContinuousFeatures, Edges, EdgeWeights
 
 __version__ = "0.1.0"
@@ -16,6 +16,7 @@ __all__ = [
     "Audit",
     "Auto",
     "BinaryFeatures",
+    "Blocks",
     "ContinuousFeatures",
     "EdgeSwap",
     "EdgeWeights",

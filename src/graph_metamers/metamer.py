@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,15 @@ from graph_metamers.measure import (
     predicted_class,
     prediction_match,
 )
-from graph_metamers.probe import Forward, Layer, Probe, Target, find_linear_read, record_flows
+from graph_metamers.probe import (
+    Forward,
+    Layer,
+    LinearRead,
+    Probe,
+    Target,
+    find_linear_read,
+    record_flows,
+)
 from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
 from graph_metamers.result import Metamer, setting
@@ -254,13 +262,25 @@ def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: s
         with soft_edges(probe.model, graph):
             return probe.activations(targets, graph)
 
+    @functools.cache
+    def find_read() -> LinearRead | None:
+        read = find_linear_read(probe, targets)
+        return None if read is None else dataclasses.replace(read, activations=softly(read))
+
+    def softly(read: LinearRead) -> Callable[..., list[Tensor]]:
+        def activations(y: Tensor, graph: Data | None = None) -> list[Tensor]:
+            with soft_edges(probe.model, graph or probe.data):
+                return read.activations(y, graph)
+
+        return activations
+
     return Problem(
         data=probe.data,
         vary=vary,
         targets=activations,
         activations=activate,
         tol=tol,
-        find_read=functools.cache(lambda: find_linear_read(probe, targets)),
+        find_read=find_read,
         record=lambda run: record_flows(probe.model, run),
         identity=digest(probe.model, graph_tensors(probe.data), labels, functions, vary, method),
     )
@@ -284,7 +304,7 @@ def _moved(
     generator = torch.Generator().manual_seed(0)
     if isinstance(vary, Edges):
         with torch.no_grad():
-            activations = probe.activations(targets, vary.random(probe.data, generator))
+            activations = probe.activations(targets, Edges().random(probe.data, generator))
         yield from (not torch.equal(h, t) for h, t in zip(activations, reference, strict=True))
         return
     variable = vary.start(probe.data, generator)

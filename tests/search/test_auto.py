@@ -11,6 +11,8 @@ from graph_metamers.search import (
     SEARCHES,
     Adam,
     Auto,
+    Blocks,
+    EdgeSwap,
     Exact,
     GaussNewton,
     Problem,
@@ -114,7 +116,8 @@ def test_run_without_a_choice_before_is_the_same(small):
 
 
 def test_names():
-    known = {"auto": Auto, "adam": Adam, "swap": Swap, "exact": Exact, "gauss_newton": GaussNewton}
+    known = {"auto": Auto, "adam": Adam, "swap": Swap, "exact": Exact}
+    known |= {"gauss_newton": GaussNewton, "edge_swap": EdgeSwap, "blocks": Blocks}
     assert known == SEARCHES
     for name, kind in known.items():
         assert configured(name) == kind()

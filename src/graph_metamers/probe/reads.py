@@ -2,8 +2,8 @@
 
 import copy
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -15,12 +15,6 @@ from graph_metamers.probe.layers import Target
 from graph_metamers.probe.probe import Probe
 
 Matrix = Float[Tensor, "nodes units"]
-
-
-class Activations(Protocol):
-    """The activations as a function of X W, and of the edges if another graph is given."""
-
-    def __call__(self, y: Matrix, graph: Data | None = None) -> list[Tensor]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +35,7 @@ class LinearRead:
     """
 
     weight: Float[Tensor, "features units"]
-    activations: Activations
+    activations: Callable[..., list[Tensor]]  # (Matrix, graph: Data | None = None)
     picks: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 

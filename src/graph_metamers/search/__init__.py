@@ -4,13 +4,14 @@ from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.search.adam import Adam
 from graph_metamers.search.auto import Auto
 from graph_metamers.search.base import Best, Problem, Search, Seek, Solution, Status, Watch
+from graph_metamers.search.blocks import Blocks
 from graph_metamers.search.edge_swap import EdgeSwap
 from graph_metamers.search.exact import Exact
 from graph_metamers.search.gauss_newton import GaussNewton
 from graph_metamers.search.swap import Swap
 
 SEARCHES: dict[str, type[Search]] = {
-    s.name: s for s in (Auto, Adam, Swap, Exact, GaussNewton, EdgeSwap)
+    s.name: s for s in (Auto, Adam, Swap, Exact, GaussNewton, EdgeSwap, Blocks)
 }
 
 
@@ -35,6 +36,7 @@ __all__ = [
     "Adam",
     "Auto",
     "Best",
+    "Blocks",
     "EdgeSwap",
     "Exact",
     "GaussNewton",

@@ -19,9 +19,11 @@ from graph_metamers.search.base import (
     Solution,
     Status,
     Watch,
+    check_relaxation,
+    features,
 )
 from graph_metamers.search.checkpoint import Checkpoint
-from graph_metamers.vary import BinaryFeatures, ContinuousFeatures
+from graph_metamers.vary import BinaryFeatures, ContinuousFeatures, Edges
 
 FINITE_CHECK_STEPS = 25
 
@@ -62,6 +64,12 @@ class Adam(Search):
         check_count("steps", self.steps)
         if self.patience is not None:
             check_count("patience", self.patience)
+
+    def choose(self, problem: Problem) -> Search:
+        if isinstance(problem.vary, Edges):
+            variable = problem.vary.start(problem.data, torch.Generator().manual_seed(0))
+            check_relaxation(problem, variable)
+        return super().choose(problem)
 
     def run(
         self,
@@ -167,14 +175,17 @@ class Adam(Search):
 
 
 def _narrow(problem: Problem) -> Callable[[Data], Tensor]:
-    """The error of a graph, through the layer's linear read where only features vary.
+    """The error of a graph, through the layers' linear read where there is one.
 
     Some of PyG's convolutions send features along the edges before they multiply them by their
     weights; the other way round the messages are as narrow as the layer.
     """
-    if not isinstance(problem.vary, BinaryFeatures | ContinuousFeatures):
+    if not isinstance(problem.vary, BinaryFeatures | ContinuousFeatures | Edges):
         return problem.error
     read = problem.find_read()
     if read is None:
         return problem.error
+    if isinstance(problem.vary, Edges):
+        y = features(problem.data) @ read.weight
+        return lambda graph: problem.mean_error(read.activations(y, graph))
     return lambda graph: problem.mean_error(read.activations(graph["x"] @ read.weight))

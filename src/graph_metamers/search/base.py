@@ -16,7 +16,7 @@ from graph_metamers.errors import InputError, listing
 from graph_metamers.probe.flows import Flow
 from graph_metamers.probe.reads import LinearRead
 from graph_metamers.progress import Watch
-from graph_metamers.vary import ContinuousFeatures, Vary, with_features
+from graph_metamers.vary import ContinuousFeatures, Variable, Vary, with_features
 
 Record = Callable[[Callable[[], list[Tensor]]], tuple[list[Tensor], list[Flow]]]
 Seek = Literal["nearest", "random", "farthest"]
@@ -251,6 +251,26 @@ def ended(
     if patience is not None and step >= patience and error > (1 - fall) * history[-patience - 1]:
         return outcome or Status.STALLED
     return None
+
+
+def check_relaxation(problem: Problem, variable: Variable) -> None:
+    """Whether soft edges reach the layers, and as exactly as hard ones.
+
+    Raises:
+        InputError: They do not.
+    """
+    graph = variable.render()
+    soft = problem.activations(graph)
+    with torch.no_grad():
+        hard = problem.activations(variable.kept(graph))
+    exact = all(
+        float((a - b).norm()) <= 1e-4 * float(b.norm()) for a, b in zip(soft, hard, strict=True)
+    )
+    if not exact or not any(h.requires_grad for h in soft):
+        raise InputError(
+            "Soft edges do not reach this layer as hard ones do: the model has graph layers that "
+            "are no PyG convolutions. Use search=EdgeSwap(), which needs none."
+        )
 
 
 def continuous(search: Search, vary: Vary) -> ContinuousFeatures:

@@ -3,23 +3,20 @@
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import Function, once_differentiable
 from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError, check_positive
 from graph_metamers.vary.base import Variable, Vary
 from graph_metamers.vary.features import largest
-from graph_metamers.vary.operators import ADJACENCY
+from graph_metamers.vary.operators import ADJACENCY, straight_through
 from graph_metamers.vary.rewiring import Rewiring, is_symmetric
 
 DENSE_NODES = 5000
-
-Square = Float[Tensor, "nodes nodes"]
+NEVER = -1e6  # a soft value whose sigmoid is 0
 
 
 @dataclass(frozen=True)
@@ -154,8 +151,9 @@ class DenseVariable(Variable):
         nodes = len(x)
         self._vary, self._data = vary, data
         soft = torch.randn(nodes, nodes, generator=generator, dtype=x.dtype).to(x.device)
-        self._below = torch.ones_like(soft, dtype=torch.bool).tril()
-        self._soft = soft.masked_fill_(self._below, -math.inf).requires_grad_()
+        # Each pair once: below the diagonal P is 0, and so is its gradient.
+        below = torch.ones_like(soft, dtype=torch.bool).tril()
+        self._soft = soft.masked_fill_(below, NEVER).requires_grad_()
         self._edges = data["edge_index"].shape[1] // 2
         self.parameters = [self._soft]
 
@@ -164,31 +162,14 @@ class DenseVariable(Variable):
         hard = torch.zeros_like(self._soft)
         hard.view(-1)[chosen] = 1
         graph = copy.copy(self._data)
-        graph[ADJACENCY] = _Symmetric.apply(self._soft, hard, self._vary.slope)
+        upper = straight_through(self._soft, hard, self._vary.slope)
+        graph[ADJACENCY] = upper + upper.T
         return graph
 
     def kept(self, graph: Data) -> Data:
         hard = copy.copy(self._data)
         hard.edge_index = graph[ADJACENCY].detach().nonzero().T.contiguous()
         return hard
-
-
-class _Symmetric(Function):
-    """Eq. 12: exactly the hard adjacency forward, the gradient of P backward."""
-
-    @staticmethod
-    def forward(ctx: Any, soft: Square, hard: Square, slope: float) -> Tensor:
-        ctx.save_for_backward(soft)
-        ctx.slope = slope
-        return hard + hard.T
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (soft,) = ctx.saved_tensors
-        p = torch.sigmoid(ctx.slope * soft)  # 0 where there is no pair
-        both = grads[0] + grads[0].T
-        return ctx.slope * torch.ops.aten.sigmoid_backward(both, p), None, None
 
 
 def _uniform(rewiring: Rewiring, generator: torch.Generator, keep: float) -> Tensor:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import Function, once_differentiable
 from torch_geometric.data import Data
 from torch_geometric.nn import ChebConv, GCNConv, MessagePassing
 from torch_geometric.nn.aggr import MeanAggregation, SumAggregation
@@ -242,3 +243,33 @@ def _dense_cheb(conv: ChebConv, x: Tensor, adjacency: Tensor) -> Tensor:
 def _inverse_root(degree: Tensor) -> Tensor:
     some = degree > 0
     return torch.where(some, torch.where(some, degree, 1).rsqrt(), 0).unsqueeze(1)
+
+
+def straight_through(
+    soft: Float[Tensor, "*pairs"], hard: Float[Tensor, "*pairs"], slope: float
+) -> Float[Tensor, "*pairs"]:
+    """Eq. 12, A' = P + stopgrad(A_hard − P) with P = sigmoid(slope · A_soft).
+
+    >>> soft = torch.zeros(1, requires_grad=True)
+    >>> straight_through(soft, torch.ones(1), 1.0).backward()
+    >>> soft.grad
+    tensor([0.2500])
+    """
+    return _StraightThrough.apply(soft, hard, slope)  # pyright: ignore[reportReturnType]
+
+
+class _StraightThrough(Function):
+    """Exactly the hard values forward, the gradient of P backward."""
+
+    @staticmethod
+    def forward(ctx: Any, soft: Tensor, hard: Tensor, slope: float) -> Tensor:
+        ctx.save_for_backward(soft)
+        ctx.slope = slope
+        return hard.view_as(hard)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (soft,) = ctx.saved_tensors
+        p = torch.sigmoid(ctx.slope * soft)
+        return ctx.slope * torch.ops.aten.sigmoid_backward(grads[0], p), None, None

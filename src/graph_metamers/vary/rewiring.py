@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 Pairs = Int[Tensor, "2 pairs"]
+SHUFFLES = 300  # rounds of random exchange before what was reached is taken
 ROUNDS = 3  # of greedy choice among proposals that share nodes
 
 
@@ -147,18 +148,54 @@ class Rewiring:
         return exchanges.of(fine.nonzero().view(-1))
 
     def scramble(self, generator: torch.Generator, *, keep: float) -> None:
-        """Random double swaps until the graph has nothing of its own left but its degrees."""
-        done, rounds = 0, 0
-        while rounds < 1000:
-            surplus = self.surplus(keep)
-            if done >= 10 * self.pairs.shape[1] and surplus == 0:
+        """Random pairs with the same degrees.
+
+        All pairs change ends at random; where that gives a loop, a repeated pair or too many of
+        the reference's, those pairs and as many others do so again.
+        """
+        pairs = self.pairs
+        everywhere = torch.arange(pairs.shape[1], device=pairs.device)
+        again = everywhere
+        for _ in range(SHUFFLES):
+            chosen = pairs[:, again]
+            if self.undirected:
+                turned = _coins(len(again), generator).to(pairs.device)
+                chosen = torch.where(turned, chosen.flip(0), chosen)
+            order = torch.randperm(len(again), generator=generator).to(pairs.device)
+            pairs = pairs.index_copy(1, again, torch.stack([chosen[0], chosen[1, order]]))
+            bad = self._misplaced(pairs, keep, generator)
+            if len(bad) == 0:
+                self.place(pairs)
+                return
+            others = torch.randperm(len(everywhere), generator=generator)[: len(bad) + 10]
+            again = torch.cat([bad, others.to(bad)]).unique()
+        self._swap_at_random(generator, keep)
+
+    def _misplaced(self, pairs: Pairs, keep: float, generator: torch.Generator) -> Tensor:
+        """Places of loops, of all but one of equal pairs, and of the reference's beyond `keep`."""
+        count = pairs.shape[1]
+        keys, order = self.keys(pairs).sort(stable=True)
+        wrong = torch.zeros(count, dtype=torch.bool, device=pairs.device)
+        wrong[order[1:][keys[1:] == keys[:-1]]] = True
+        wrong |= pairs[0] == pairs[1]
+        kept = self.in_reference(pairs).nonzero().view(-1)
+        surplus = len(kept) - int(keep * count)
+        if surplus > 0:
+            wrong[kept[torch.randperm(len(kept), generator=generator)[:surplus].to(kept)]] = True
+        return wrong.nonzero().view(-1)
+
+    def _swap_at_random(self, generator: torch.Generator, keep: float) -> None:
+        """Random double swaps from the reference, in graphs so dense that few are allowed."""
+        done = 0
+        for _ in range(SHUFFLES):
+            if done >= 10 * self.pairs.shape[1] and self.surplus(keep) == 0:
                 return
             tried = self.double_swaps(self.random_slots(generator), generator)
             found = self.allowed(tried, keep=1)
             order = torch.rand(len(found), generator=generator).to(found.slots.device)
             chosen = found.of(disjoint(found.ends, self.nodes, order))
             self.place(self.exchanged(chosen))
-            done, rounds = done + len(chosen), rounds + 1
+            done += len(chosen)
 
     def surplus(self, keep: float) -> int:
         """How many pairs of the reference are there beyond the share `keep`."""
