@@ -58,7 +58,8 @@ def main() -> None:
         row = {"dataset": dataset, "model": model, "layers": layer, "steps_asked": steps}
         row |= m.row() | {"history": m.history[:: max(1, len(m.history) // 40)]}
         rows.append(row | {"environment": provenance(data)})
-        print(dataset, model, layer, m, f"kept {m.scores['edges_kept']:.4f}", m.seconds, flush=True)
+        shown = ("activation_error", "edges_kept", "prediction_match", "seconds")
+        print(dataset, model, layer, *(f"{name} {row[name]:.4f}" for name in shown), flush=True)
         if arguments.json:
             arguments.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
