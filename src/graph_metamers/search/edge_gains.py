@@ -14,7 +14,6 @@ from graph_metamers.search.base import Problem
 from graph_metamers.vary.rewiring import Exchanges
 
 FIRST, KEPT = 8, 32  # gradients of random combinations drawn at first, and averaged over
-CHUNK_ENTRIES = 1 << 22
 
 Factor = Callable[[Tensor], Tensor]  # of degrees
 
@@ -24,12 +23,11 @@ class Gains:
 
     Attributes:
         known: Whether there is anything to go by: a PyG convolution that gradients reach.
-        width: Channels of all convolutions together.
     """
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self.known, self.width = False, 0
+        self.known = False
         self._kappa = {2: 1.0, 1: 1.0}  # by how many pairs an exchange changes
         self._drawn = 0
         self._curvature: list[Tensor] = []
@@ -60,7 +58,6 @@ class Gains:
             if not self.known:
                 return
             offsets = [flow.offset for flow in flows]
-            self.width = sum(offset.shape[1] for offset in offsets)
             loss = problem.mean_error(activations)
             self._gradients = _gradients([loss], offsets)
             if not self._drawn:
@@ -80,17 +77,16 @@ class Gains:
 
     def of(self, exchanges: Exchanges) -> Float[Tensor, " exchanges"]:
         """The change of the error that each exchange promises: negative is a gain."""
-        size = max(1, CHUNK_ENTRIES // max(self.width, 1))
         kappa = self._kappa[len(exchanges.slots)]
-        total = torch.zeros(len(exchanges), device=exchanges.slots.device)
-        for part in torch.arange(len(exchanges), device=total.device).split(size):
-            rows = (exchanges.receivers, exchanges.comes, exchanges.goes)
-            for v, comes, goes in zip(*(row[:, part] for row in rows), strict=True):
-                for flow, gradient, curvature in zip(
-                    self._flows, self._gradients, self._curvature, strict=True
-                ):
-                    delta = flow.moved(v, comes, goes)
-                    total[part] += ((delta * curvature[v] * kappa + gradient[v]) * delta).sum(1)
+        total = self._gradients[0].new_zeros(len(exchanges))
+        for v, comes, goes in zip(
+            exchanges.receivers, exchanges.comes, exchanges.goes, strict=True
+        ):
+            for flow, gradient, curvature in zip(
+                self._flows, self._gradients, self._curvature, strict=True
+            ):
+                delta = flow.moved(v, comes, goes)
+                total += ((delta * curvature[v] * kappa + gradient[v]) * delta).sum(1)
         return total
 
     def learn(self, exchanges: Exchanges, promised: float, came: float) -> None:

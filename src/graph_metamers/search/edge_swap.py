@@ -20,6 +20,7 @@ from graph_metamers.vary.rewiring import Exchanges, Pairs, Rewiring, disjoint
 
 SHARE = 0.25  # of the edges for which an exchange is looked for in a step
 TRIES = 64  # candidates for each of them
+CHUNK = 1 << 9  # edges looked at together
 MOVES = 0.5  # share of the steps that move edges to other nodes, where degrees are free
 ATTEMPTS = 4  # each with a quarter of the exchanges of the one before
 
@@ -176,10 +177,7 @@ class _Walk:
         """Propose exchanges all over the graph; carry out what helps."""
         rewiring = self._rewiring
         self._gains.look(self._activations, rewiring.graph(), generator)
-        found = self._proposals(generator)
-        promised = -torch.rand(len(found), generator=generator).to(self._y)
-        if self._gains.known:
-            promised = self._gains.of(found)
+        found, promised = self._proposals(generator)
         found, promised = _kept(found, promised, promised < _allowance(promised, heat, generator))
         chosen = disjoint(found.ends, rewiring.nodes, promised)
         found, promised = found.of(chosen), promised[chosen]
@@ -208,29 +206,47 @@ class _Walk:
                 return
             better = better[: len(better) // 4]
 
-    def _proposals(self, generator: torch.Generator) -> Exchanges:
-        """Exchanges that are allowed: the best partner of each of a share of the edges."""
+    def _proposals(self, generator: torch.Generator) -> tuple[Exchanges, Tensor]:
+        """Exchanges that are allowed, with what they promise: the best of a share of the edges."""
         rewiring, gains = self._rewiring, self._gains
         moving = self._vary.degrees == "free" and float(torch.rand((), generator=generator)) < MOVES
         if not gains.known:
             slots = rewiring.random_slots(generator)
-            if moving:
-                return rewiring.allowed(rewiring.moves(slots[0], generator), self._vary.keep)
-            return rewiring.allowed(rewiring.double_swaps(slots, generator), self._vary.keep)
+            found = (
+                rewiring.moves(slots[0], generator)
+                if moving
+                else rewiring.double_swaps(slots, generator)
+            )
+            return rewiring.allowed(
+                found, -torch.rand(len(found), generator=generator).to(self._y), self._vary.keep
+            )
         count = rewiring.pairs.shape[1]
-        first = torch.randperm(count, generator=generator)[: max(1, round(SHARE * count))]
-        first = first.to(rewiring.pairs.device).repeat_interleave(TRIES)
+        order = torch.randperm(count, generator=generator)[: max(1, round(SHARE * count))]
+        # Some at a time: what is being weighed stays in the processor's cache.
+        best = [
+            self._best_partners(first, moving, generator)
+            for first in order.to(rewiring.pairs.device).split(CHUNK)
+        ]
+        found = Exchanges.joined([each for each, _ in best])
+        return rewiring.allowed(found, torch.cat([p for _, p in best]), self._vary.keep)
+
+    def _best_partners(
+        self, first: Tensor, moving: bool, generator: torch.Generator
+    ) -> tuple[Exchanges, Tensor]:
+        """Of each pair the exchange that promises most, of 64 random ones."""
+        rewiring = self._rewiring
+        slots = first.repeat_interleave(TRIES)
         if moving:
-            found = rewiring.moves(first, generator)
+            found = rewiring.moves(slots, generator)
         else:
-            second = torch.randint(count, first.shape, generator=generator).to(first.device)
-            found = rewiring.double_swaps(torch.stack([first, second]), generator)
+            second = torch.randint(rewiring.pairs.shape[1], slots.shape, generator=generator)
+            found = rewiring.double_swaps(torch.stack([slots, second.to(slots)]), generator)
         # What comes must be new at its place; the other rules are looked at afterwards.
         idle = (found.new[0] == found.new[1]).any(dim=0) | (found.comes == found.goes).any(dim=0)
-        promised = gains.of(found).masked_fill(idle, torch.inf)
-        best = promised.view(-1, TRIES).argmin(dim=1)
-        best += torch.arange(len(best), device=best.device) * TRIES
-        return rewiring.allowed(found.of(best), self._vary.keep)
+        promised, place = (
+            self._gains.of(found).masked_fill(idle, torch.inf).view(-1, TRIES).min(dim=1)
+        )
+        return found.of(place + torch.arange(len(first), device=place.device) * TRIES), promised
 
     def _activations(self, graph: Data) -> list[Tensor]:
         if self._read is None:

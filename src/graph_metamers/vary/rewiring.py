@@ -40,6 +40,11 @@ class Exchanges:
         """Some of them."""
         return Exchanges(*(getattr(self, f.name)[..., chosen] for f in fields(self)))
 
+    @classmethod
+    def joined(cls, parts: "list[Exchanges]") -> "Exchanges":
+        """Those of all parts, which are of one kind."""
+        return cls(*(torch.cat([getattr(p, f.name) for p in parts], -1) for f in fields(cls)))
+
 
 class Rewiring:
     """The edges of a graph as pairs of nodes, ready to be exchanged.
@@ -129,11 +134,14 @@ class Rewiring:
             goes = torch.stack([torch.where(turned, b, a), none])
         return Exchanges(slots.unsqueeze(0), new.unsqueeze(1), ends, receivers, comes, goes)
 
-    def allowed(self, exchanges: Exchanges, keep: float) -> Exchanges:
+    def allowed(
+        self, exchanges: Exchanges, order: Float[Tensor, " exchanges"], keep: float
+    ) -> tuple[Exchanges, Float[Tensor, " allowed"]]:
         """Those that give neither loops nor repeated edges, nor more of the reference's.
 
         Args:
             exchanges: Of any kind.
+            order: A value of each, returned of those that are allowed.
             keep: The share of the reference's edges that may be there.
         """
         new = exchanges.new
@@ -145,7 +153,8 @@ class Rewiring:
             kept = int(self.in_reference(self.pairs).sum())
             room = int(keep * self.pairs.shape[1]) - kept
             fine &= (again == 0) | (torch.cumsum(again * fine, dim=0) <= room)
-        return exchanges.of(fine.nonzero().view(-1))
+        places = fine.nonzero().view(-1)
+        return exchanges.of(places), order[places]
 
     def scramble(self, generator: torch.Generator, *, keep: float) -> None:
         """Random pairs with the same degrees.
@@ -191,8 +200,8 @@ class Rewiring:
             if done >= 10 * self.pairs.shape[1] and self.surplus(keep) == 0:
                 return
             tried = self.double_swaps(self.random_slots(generator), generator)
-            found = self.allowed(tried, keep=1)
-            order = torch.rand(len(found), generator=generator).to(found.slots.device)
+            order = torch.rand(len(tried), generator=generator).to(tried.slots.device)
+            found, order = self.allowed(tried, order, keep=1)
             chosen = found.of(disjoint(found.ends, self.nodes, order))
             self.place(self.exchanged(chosen))
             done += len(chosen)
