@@ -46,6 +46,7 @@ def main() -> None:
         for kind in ("auto", "farthest")
         for name in ("cora", "pubmed")
     ]
+    search = read("search.json")
     cast, pairs = read("cora_models.json"), read("all_pairs.json")
     made = audits["cora"]["environment"]
     blanks = {
@@ -57,6 +58,11 @@ def main() -> None:
         "{CORA}": "\n".join(model_row(row) for row in cast["rows"]),
         "{PAIRS}": "\n".join(pair_rows(pairs["rows"])),
         "{ADVERSARIAL}": "\n".join(attack_row(row) for row in read("adversarial.json")["rows"]),
+        "{SEARCHES}": "\n".join(search_row(row) for row in search["rows"]),
+        "{MEAN_RATIO}": f"{search['geometric_mean_ratio']:.0f}",
+        "{LEAST_RATIO}": f"{search['least_ratio']:.0f}",
+        "{EXACT}": "\n".join(exact_row(row) for row in read("exact.json")["rows"]),
+        "{DEEPER}": "\n".join(deeper_row(row) for row in read("deeper.json")["rows"]),
         "{STEPS}": "\n".join(step_row(step) for step in steps.values()),
         "{ENVIRONMENT}": f"graph-metamers {made['graph_metamers']}, torch {made['torch']}, PyTorch "
         f"Geometric {made['torch_geometric']}, {steps['cora']['environment']['processor']}, "
@@ -177,6 +183,51 @@ def attack_row(row: dict[str, Any]) -> str:
         f"{row['clean_loss']:.2f}",
         f"{row['attacked_loss']:.2f}",
         f"{100 * row['test_accuracy']:.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def search_row(row: dict[str, Any]) -> str:
+    walked = row["literal_steps_walked"]
+    cells = [
+        row["model"],
+        row["dataset"],
+        row["search"],
+        f"{walked}, {row['literal_seconds']:.0f}",
+        f"{row['literal_error']:.1e}",
+        f"{row['auto_seconds']:.2f}",
+        f"{row['ratio']:.0f}",
+        f"{row['auto_final_error']:.0e} after {row['auto_final_seconds']:.1f} s",
+        f"{row['adam_seconds']:.0f}",
+        f"{row['plenoptic_error']:.1e}" if "plenoptic_error" in row else "",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def exact_row(row: dict[str, Any]) -> str:
+    cells = [
+        row["model"],
+        row["dtype"],
+        row["seek"],
+        f"{row['activation_error']:.0e}",
+        f"{row['output_error']:.0e}",
+        f"{row['prediction_match']:.4f}",
+        f"{100 * row['feature_similarity']:.1f} ({100 * row['start_feature_similarity']:.1f})",
+        f"{row['pinned_nodes']:.0f}",
+        f"{row['seconds']:.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def deeper_row(row: dict[str, Any]) -> str:
+    cells = [
+        row["model"],
+        row["layer"],
+        row["search"].partition("(")[0],
+        f"{row['activation_error']:.1e}",
+        f"{100 * row['feature_similarity']:.1f}",
+        f"{row['prediction_match']:.4f}",
+        f"{row['seconds']:.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -128,9 +128,6 @@ def large(case: dict[str, Any]) -> dict[str, Any]:
     row = case | {"search": m.search, "activation_error": m.activation_error}
     row |= {"start_activation_error": m.history[0]}
     row |= {"prediction_match": m.scores["prediction_match"]}
-        "start_activation_error": m.history[0],
-        "prediction_match": m.scores["prediction_match"],
-    }
     row |= {"edges_kept": m.scores["edges_kept"], "seconds": m.seconds}
     row |= {"seconds_per_step": m.seconds / m.steps, "memory_gib": (_peak() - before) / 2**30}
     print(row, flush=True)

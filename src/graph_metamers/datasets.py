@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import is_undirected
+from torch_geometric.utils import is_undirected, remove_self_loops, to_undirected
 
 from graph_metamers.errors import InputError, listing, suggestion
 
@@ -28,7 +28,7 @@ NAMES = {
 }
 
 
-def load(name: str) -> Data:
+def load(name: str, *, undirected: bool = False) -> Data:
     """A dataset by name, as one graph with masks.
 
     `csbm` is made on the spot. The others are taken from the folder that the environment
@@ -37,6 +37,8 @@ def load(name: str) -> Data:
 
     Args:
         name: One of `NAMES`, in any case.
+        undirected: Let every edge go both ways and leave out self-loops, as the paper's structure
+            metamers need it (Eqs. 11–12); changes chameleon and squirrel only.
 
     Returns:
         A graph with `x` [nodes, features], `edge_index`, `y` and `train_mask`, `val_mask`,
@@ -52,9 +54,10 @@ def load(name: str) -> Data:
             f"dataset='{name}' is not a dataset.{suggestion(key, NAMES)} "
             f"Choose among {listing(NAMES)}, or hand in your own graph."
         )
-    if key == "csbm":
-        return csbm()
-    return _first_split(_through_pyg(key))
+    data = csbm() if key == "csbm" else _first_split(_through_pyg(key))
+    if undirected:
+        data.edge_index = to_undirected(remove_self_loops(data.edge_index)[0])
+    return data
 
 
 def csbm(*, seed: int = 0, **parameters: Any) -> Data:
