@@ -2,9 +2,8 @@
 
     python benchmarks/structure_paper.py --json benchmarks/results/structure_paper.json
 
-The dense relaxation of Eqs. 11–12 with Adam (5e-4), and for comparison with steps a hundred times as
-large; 1000 steps, edges made undirected and loop-free. Rows that the JSON holds already are not made
-again.
+The dense relaxation of Eqs. 11–12 with Adam (5e-4, and for comparison a hundred times that), 1000
+steps, edges made undirected and loop-free. Rows that the JSON holds already are not made again.
 """
 
 import argparse

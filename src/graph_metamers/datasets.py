@@ -56,7 +56,7 @@ def load(name: str, *, undirected: bool = False) -> Data:
         )
     data = csbm() if key == "csbm" else _first_split(_through_pyg(key))
     if undirected:
-        data.edge_index = to_undirected(remove_self_loops(data.edge_index)[0])
+        data.edge_index = to_undirected(remove_self_loops(data["edge_index"])[0])
     return data
 
 
