@@ -5,6 +5,7 @@ python benchmarks/results_page.py
 
 import json
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ def main() -> None:
         "{LEAST_RATIO}": f"{search['least_ratio']:.0f}",
         "{EXACT}": "\n".join(exact_row(row) for row in read("exact.json")["rows"]),
         "{DEEPER}": "\n".join(deeper_row(row) for row in read("deeper.json")["rows"]),
+        "{STRUCTURE}": "\n".join(structure_rows(read("structure_table.json")["rows"])),
+        "{FIG5}": "\n".join(relaxed_rows(read("structure_paper.json")["rows"])),
+        "{METHODS}": "\n".join(method_row(row) for row in read("structure.json")["rows"]),
+        "{LARGE}": "\n".join(large_row(row) for row in read("structure.json")["large"]),
         "{STEPS}": "\n".join(step_row(step) for step in steps.values()),
         "{ENVIRONMENT}": f"graph-metamers {made['graph_metamers']}, torch {made['torch']}, PyTorch "
         f"Geometric {made['torch_geometric']}, {steps['cora']['environment']['processor']}, "
@@ -228,6 +233,67 @@ def deeper_row(row: dict[str, Any]) -> str:
         f"{100 * row['feature_similarity']:.1f}",
         f"{row['prediction_match']:.4f}",
         f"{row['seconds']:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def structure_rows(rows: list[dict[str, Any]]) -> list[str]:
+    """A row for each dataset, model, layer and number of steps: means over the seeds."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        key = (row["dataset"], row["model"], row["layers"], row["steps_asked"])
+        groups.setdefault(key, []).append(row)
+    return [
+        "| " + " | ".join([*map(str, key), str(len(group)), *_edge_cells(group)]) + " |"
+        for key, group in sorted(groups.items(), key=lambda item: item[0][:1])
+    ]
+
+
+def relaxed_rows(rows: list[dict[str, Any]]) -> list[str]:
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["dataset"], row["model"], f"{row['lr']:g}"), []).append(row)
+    return [
+        "| " + " | ".join([*key, str(len(group)), *_edge_cells(group)]) + " |"
+        for key, group in groups.items()
+    ]
+
+
+def _edge_cells(group: list[dict[str, Any]]) -> list[str]:
+    """Error, kept edges, S_struct and S_match, each beside the random start's."""
+
+    def mean(name: str) -> float:
+        return statistics.fmean(row[name] for row in group)
+
+    return [
+        f"{mean('activation_error'):.3f} ({mean('start_activation_error'):.2f})",
+        f"{100 * mean('edges_kept'):.1f} ({100 * mean('start_edges_kept'):.1f})",
+        f"{100 * mean('structure_similarity'):.1f} "
+        f"({100 * mean('start_structure_similarity'):.1f})",
+        f"{100 * mean('prediction_match'):.1f} ({100 * mean('start_prediction_match'):.1f})",
+        f"{mean('seconds'):.0f}",
+    ]
+
+
+def method_row(row: dict[str, Any]) -> str:
+    cells = [
+        row["method"],
+        f"{row['activation_error']:.4f}",
+        f"{100 * row['edges_kept']:.1f}",
+        f"{100 * row['prediction_match']:.1f}",
+        f"{row['seconds']:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def large_row(row: dict[str, Any]) -> str:
+    name = row.get("dataset") or f"random, {row['nodes']:,} nodes, {row['edges']:,} edges"
+    cells = [
+        name,
+        str(row["steps"]),
+        f"{row['start_activation_error']:.3f} → {row['activation_error']:.4f}",
+        f"{row['seconds_per_step']:.2f}",
+        f"{row['memory_gib']:.2f}",
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -71,11 +71,11 @@ def prbcd(model: nn.Module, data: Data, seconds: float) -> dict[str, Any]:
     start = gm.Edges().random(data, torch.Generator().manual_seed(0)).edge_index
     with torch.no_grad():
         target = model.layer1(data.x, data.edge_index)
-        read = data.x @ model.convs[0].lin.weight.T  # as ours: the features multiplied once
+        read = data.x @ model.layer1.conv.lin.weight.T  # as ours: the features multiplied once
 
     class Layer(nn.Module):
         def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor) -> Tensor:
-            conv = model.convs[0]
+            conv = model.layer1.conv
             kept, conv.lin = conv.lin, nn.Identity()
             try:
                 return conv(read, edge_index, edge_weight).relu()

@@ -113,7 +113,7 @@ def test_the_default_on_csbm(run, monkeypatch):
     [
         (
             (*GRAPH, "--lr", "0.1"),
-            r"--lr does not go with --search auto\. It goes with 'adam'\.",
+            r"--lr does not go with --search auto\. It goes with 'adam', 'blocks'\.",
         ),
         ((*GRAPH, "--search", "swap", "--lr", "0.1"), r"--lr does not go with --search swap\."),
         (

@@ -24,6 +24,7 @@ from graph_metamers.probe import Forward, Layer, Probe
 from graph_metamers.probe import layers as list_layers
 from graph_metamers.result import Metamer, load, setting
 from graph_metamers.search import Search, configured
+from graph_metamers.similarity import symbols_of
 from graph_metamers.storage import graph_tensors
 from graph_metamers.store import Store
 from graph_metamers.vary import Vary, vary_features
@@ -111,7 +112,7 @@ class Audit:
         ]
         lines += [
             f"  {s['layer']}: error {s['activation_error']:.1e}, "
-            f"S_feat {s['feature_similarity']:.3f} (start {s['start_feature_similarity']:.3f}), "
+            f"{_similar(s)}, "
             f"S_match {s['prediction_match']:.3f}, CS {s['consistency']:.3f}, "
             f"{s['matched']} of {s['runs']} matched"
             for s in self.summary()
@@ -223,6 +224,13 @@ def audit(
         store.write(result)
         store.report(result)
     return result
+
+
+def _similar(summary: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{symbol} {summary[name]:.3f} (start {summary[f'start_{name}']:.3f})"
+        for name, symbol in symbols_of(summary).items()
+    )
 
 
 def environment(data: Data) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The command line: `graph-metamers audit` and `graph-metamers layers`."""
 
-import importlib.util
 import inspect
 import shlex
 import sys
@@ -14,18 +13,17 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 from torch_geometric.data import Data
-from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-from torch_geometric.data.storage import GlobalStorage
 
 from graph_metamers import datasets, zoo
 from graph_metamers.audit import Audit, audit
-from graph_metamers.errors import InputError, listing, suggestion
+from graph_metamers.errors import InputError, listing
+from graph_metamers.own import load_graph, load_model
 from graph_metamers.probe import Layer, check_data, layers
 from graph_metamers.search import SEARCHES, Search, Status
-from graph_metamers.storage import load_tensors
-from graph_metamers.vary import vary_features
+from graph_metamers.similarity import symbols_of
+from graph_metamers.vary import Edges, EdgeWeights, Vary, vary_features
 
 app = typer.Typer(
     help="Which different graphs does a trained graph neural network take for the same one?",
@@ -41,12 +39,27 @@ class SearchName(StrEnum):
     SWAP = "swap"
     EXACT = "exact"
     GAUSS_NEWTON = "gauss_newton"
+    EDGE_SWAP = "edge_swap"
+    BLOCKS = "blocks"
 
 
 class VaryName(StrEnum):
     """What may vary."""
 
     FEATURES = "features"
+    STRUCTURE = "structure"
+    WEIGHTS = "weights"
+
+
+MEANINGS = {
+    "feature_similarity": "S_feat: feature similarity, 1 is the same graph; beside it that of the "
+    "random start.",
+    "structure_similarity": "S_struct: structure similarity, 1 is a graph of the same shape; "
+    "beside it that of the random start. kept: share of the reference's edges that stayed, "
+    "without which S_struct says little, since most graphs are of similar shape.",
+    "weight_similarity": "S_weight: similarity of the edge weights, 1 is the same graph; beside it "
+    "that of the random start.",
+}
 
 
 DatasetOption = Annotated[
@@ -97,6 +110,14 @@ def audit_command(
         typer.Option("--layer", help="A layer, repeatable; see `layers` (default: all)."),
     ] = None,
     vary: Annotated[VaryName, typer.Option("--vary", help="What may vary.")] = VaryName.FEATURES,
+    degrees: Annotated[
+        str | None,
+        typer.Option("--degrees", help="Structure: free, or fixed (every node keeps its degree)."),
+    ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option("--keep", help="Structure: greatest share of the edges that stay, 0 to 1."),
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="How many random starts.")] = 5,
     search: Annotated[
         SearchName, typer.Option("--search", help="How to search; adam is the paper's.")
@@ -127,7 +148,7 @@ def audit_command(
             network,
             graph,
             layers=chosen,
-            vary={VaryName.FEATURES: vary_features}[vary](graph),
+            vary=_vary(vary, graph, degrees=degrees, keep=keep),
             search=_search(search, steps=steps, lr=lr, seek=seek),
             seeds=seeds,
             tol=tol,
@@ -141,9 +162,8 @@ def audit_command(
     console = Console()
     console.print(_table(result))
     console.print(
-        "error: activation error, 0 is a perfect match. S_feat: feature similarity, 1 is the same "
-        "graph; beside it that of the random start. S_match: share of nodes with the same "
-        "predicted class. CS: consistency.",
+        f"error: activation error, 0 is a perfect match. {_meaning(result)} S_match: share of "
+        "nodes with the same predicted class. CS: consistency.",
         style="dim",
     )
     for name, reason in result.question["skipped"].items():
@@ -153,6 +173,12 @@ def audit_command(
             console.print(
                 f"{m.layer}, seed {m.seed}: {m.notes['pinned_nodes']:.0f} of {graph.num_nodes} "
                 "nodes have the reference's features, since no others were found.",
+                style="yellow",
+            )
+        if m.trivial:
+            console.print(
+                f"{m.layer}, seed {m.seed}: the graph found is the reference with equal nodes "
+                "exchanged, a trivial metamer.",
                 style="yellow",
             )
     for status, layers_at_fault in _unmatched(result).items():
@@ -232,6 +258,17 @@ def _zoo_options(
     return options
 
 
+def _vary(name: VaryName, graph: Data, **options: Any) -> Vary:
+    given = {option: value for option, value in options.items() if value is not None}
+    if name is VaryName.STRUCTURE:
+        return Edges(**given)
+    for option in given:
+        raise InputError(
+            f"--{option} does not go with --vary {name}. It goes with {VaryName.STRUCTURE.value!r}."
+        )
+    return EdgeWeights() if name is VaryName.WEIGHTS else vary_features(graph)
+
+
 def _search(name: str, **options: Any) -> Search:
     given = {option: value for option, value in options.items() if value is not None}
     for option in given:
@@ -287,103 +324,6 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def load_graph(path: Path) -> Data:
-    """A graph that was saved with `torch.save`: a PyG `Data`, or a dictionary of its tensors.
-
-    Raises:
-        InputError: It is no such file, or holds anything that could run.
-    """
-    value: Any = load_tensors(
-        path,
-        kind="a graph (a PyG Data or a dict of tensors, saved by torch.save)",
-        allow=(Data, DataEdgeAttr, DataTensorAttr, GlobalStorage),
-    )
-    if isinstance(value, Data):
-        return value
-    if isinstance(value, dict) and all(isinstance(v, Tensor) for v in value.values()):
-        return Data.from_dict(value)
-    raise InputError(
-        f"'{path}' must be a graph (a PyG Data or a dict of tensors, saved by torch.save); "
-        f"it holds {type(value).__name__}."
-    )
-
-
-def load_model(spec: str, weights: Path | None, data: Data) -> nn.Module:
-    """The user's own model: FILE.py:FACTORY, called with the graph if it takes an argument.
-
-    Raises:
-        InputError: The file, the factory or the weights cannot be used.
-    """
-    file, _, factory = spec.rpartition(":")
-    if not file or not factory:
-        raise InputError(f"--model '{spec}' must be FILE.py:FACTORY, or one of the zoo's models.")
-    made: Any = _attribute(Path(file), factory)
-    if not isinstance(made, nn.Module):
-        if not callable(made):
-            raise InputError(f"'{factory}' in '{file}' must be a function that returns a model.")
-        takes = [
-            p
-            for p in inspect.signature(made).parameters.values()
-            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        ]
-        try:
-            made = made(data) if takes else made()
-        except (Exception, SystemExit) as error:
-            raise InputError(
-                f"'{factory}' in '{file}' failed ({type(error).__name__}: {error}). It is called "
-                "with the graph, or with nothing if it takes no argument."
-            ) from error
-    if not isinstance(made, nn.Module):
-        raise InputError(
-            f"'{factory}' in '{file}' must return a torch.nn.Module; it returned "
-            f"{type(made).__name__}."
-        )
-    if weights is not None:
-        _load_weights(made, weights)
-    return made
-
-
-def _attribute(file: Path, name: str) -> Any:
-    if not file.is_file():
-        raise InputError(f"--model '{file}:{name}': there is no file '{file}'.")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise InputError(f"--model '{file}:{name}': '{file}' must be a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(file.stem, module)
-    sys.path.insert(0, str(file.parent.resolve()))  # its neighbours import as they would there
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"'{file}' could not be imported ({type(error).__name__}: {error})."
-        ) from error
-    finally:
-        sys.path.pop(0)
-    if not hasattr(module, name):
-        own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == file.stem]
-        raise InputError(
-            f"--model '{file}:{name}': '{file}' has no '{name}'.{suggestion(name, own)} "
-            f"It has {listing(own) or 'nothing'}."
-        )
-    return getattr(module, name)
-
-
-def _load_weights(model: nn.Module, path: Path) -> None:
-    kind = "a state_dict (saved by torch.save(model.state_dict(), path))"
-    state: Any = load_tensors(path, kind=kind)
-    for key in ("state_dict", "model_state_dict"):  # Lightning's and many scripts' checkpoints
-        if isinstance(state, dict) and key in state:
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"'{path}' must be {kind}; it holds {type(state).__name__}.")
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())
-        raise InputError(f"'{path}' does not fit {type(model).__name__}: {detail}") from error
-
-
 def _unmatched(result: Audit) -> dict[Status, list[str]]:
     """The layers with runs that ended in each status other than matched."""
     found: dict[Status, list[str]] = {}
@@ -397,19 +337,29 @@ def _table(result: Audit) -> Table:
     question = result.question
     title = f"{question['model']} on {question['dataset']}, {result.search}"
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for name in ("layer", "matched", "error", "S_feat", "start", "S_match", "CS"):
+    summary = result.summary()
+    symbols = symbols_of(summary[0])
+    main, *beside = symbols
+    similar = symbols[main], "start", *(symbols[name] for name in beside)
+    for name in ("layer", "matched", "error", *similar, "S_match", "CS"):
         table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
-    for s in result.summary():
+    for s in summary:
         table.add_row(
             s["layer"],
             f"{s['matched']} of {s['runs']}",
             f"{s['activation_error']:.1e}",
-            _mean(s, "feature_similarity"),
-            f"{s['start_feature_similarity']:.3f}",
+            f"{s[main]:.3f}" if beside else _mean(s, main),  # 80 columns hold no more
+            f"{s[f'start_{main}']:.3f}",
+            *(f"{s[name]:.3f}" for name in beside),
             _mean(s, "prediction_match"),
             _mean(s, "consistency"),
         )
     return table
+
+
+def _meaning(result: Audit) -> str:
+    """What the similarity in the table says."""
+    return next(MEANINGS[name] for name in symbols_of(result.summary()[0]) if name in MEANINGS)
 
 
 def _mean(summary: dict[str, Any], name: str) -> str:

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from graph_metamers.digests import digest
 from graph_metamers.errors import InputError
 from graph_metamers.search import Status
+from graph_metamers.similarity import symbols_of
 from graph_metamers.storage import load_tensors, pack_graph, save_tensors, unpack_graph
 
 SCHEMA = 2
@@ -29,13 +30,16 @@ class Metamer:
         activation_error: L_act of the metamer (Eq. 5), the mean over the layers; 0 is perfect.
         layer_errors: L_act at each layer.
         tol: Activation error at or below which the status is "matched".
-        scores: `feature_similarity` (Eq. 13), `prediction_match` (Eq. 14), `consistency`
-            (Eq. 15), `activation_correlation`, `output_error` (Eq. 5 of what the model returns);
-            and, with `start_` before the name, those of the
-            random start, with which to compare them.
+        scores: How similar the two graphs are in what varied: `feature_similarity` (Eq. 13); or
+            `structure_similarity` (Eq. 16) with `edges_kept`, beside which alone it says
+            something, `edge_jaccard`, `degree_distance` and `spectral_distance`; or
+            `weight_similarity`. Then `prediction_match` (Eq. 14), `consistency` (Eq. 15),
+            `activation_correlation`, `output_error` (Eq. 5 of what the model returns); and, with
+            `start_` before the name, those of the random start, with which to compare them.
         node_errors: Activation error of each node, [nodes]; None where the activation has no
             row for each node.
-        node_similarity: Feature similarity of each node, [nodes].
+        node_similarity: Feature similarity of each node, [nodes]; where edges varied, the share
+            of its neighbours in either graph that it has in both.
         predictions_agree: Whether the predicted class is the same, [nodes]; None where the
             output has no row for each node.
         history: Activation error of every graph on the way, the start first.
@@ -45,7 +49,9 @@ class Metamer:
         seed: Seed of the random start.
         vary: What varied.
         search: How it was searched.
-        notes: Further figures that the search gives, such as `pinned_nodes` of `Exact`.
+        notes: Further figures that the search gives, such as `pinned_nodes` of `Exact`; where
+            edges varied, `isomorphic`: 1 if the graph is the reference with equal nodes
+            exchanged, a trivial metamer, 0 if not, NaN if that is not known.
     """
 
     data: Data
@@ -72,6 +78,16 @@ class Metamer:
     def matched(self) -> bool:
         """Whether the activation error is at or below `tol`."""
         return self.status is Status.MATCHED
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """The scores that say in short how similar the graphs are, with their symbols."""
+        return symbols_of(self.scores)
+
+    @property
+    def trivial(self) -> bool:
+        """Whether other edges are only the reference with equal nodes exchanged."""
+        return self.notes.get("isomorphic") == 1
 
     def row(self) -> dict[str, Any]:
         """The figures as one flat dictionary: a row of an audit."""
@@ -109,10 +125,10 @@ class Metamer:
         save_tensors(Path(path), state)
 
     def __repr__(self) -> str:
+        similar = (f"{symbol} {self.scores[name]:.2f}" for name, symbol in self.symbols.items())
         return (
             f"Metamer({self.layer}, {self.status}, error {self.activation_error:.1e}, "
-            f"S_feat {self.scores['feature_similarity']:.2f}, "
-            f"S_match {self.scores['prediction_match']:.2f})"
+            f"{', '.join(similar)}, S_match {self.scores['prediction_match']:.2f})"
         )
 
 

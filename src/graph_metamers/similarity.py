@@ -1,6 +1,8 @@
 """How similar two graphs are in what varied between them."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,13 +19,15 @@ from graph_metamers.measure import (
     spectral_distance,
     structure_similarity,
 )
+from graph_metamers.measure.distances import SPECTRUM_NODES
 from graph_metamers.vary import Edges, EdgeWeights, Vary
 
-SPECTRUM_NODES = 20_000  # beyond, eigenvalues take minutes
-
+# The Weisfeiler–Lehman similarity is high between most graphs, whatever edges they share: it is
+# never shown without the share of edges kept.
 SYMBOLS = {
     "feature_similarity": "S_feat",
     "structure_similarity": "S_struct",
+    "edges_kept": "kept",
     "weight_similarity": "S_weight",
 }
 
@@ -33,9 +37,13 @@ def similarities(vary: Vary, reference: Data, *graphs: Data) -> list[dict[str, f
     return [_similarity(vary, reference, graph) for graph in graphs]
 
 
-def symbol_of(scores: dict[str, float]) -> tuple[str, str]:
-    """The name and the symbol of the similarity that a run's scores hold."""
-    return next((name, symbol) for name, symbol in SYMBOLS.items() if name in scores)
+def symbols_of(scores: Mapping[str, Any]) -> dict[str, str]:
+    """Name and symbol of the scores that say in short how similar a run's graphs are.
+
+    >>> symbols_of({"edges_kept": 0.1, "structure_similarity": 0.9, "consistency": 0.9})
+    {'structure_similarity': 'S_struct', 'edges_kept': 'kept'}
+    """
+    return {name: symbol for name, symbol in SYMBOLS.items() if name in scores}
 
 
 def _similarity(vary: Vary, reference: Data, graph: Data) -> dict[str, float]:

@@ -1,23 +1,20 @@
 """How similar the edges of two graphs over the same nodes are."""
 
 import math
+from collections.abc import Callable
 
-import networkx as nx
 import numpy as np
-import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
-from networkx.algorithms.isomorphism import categorical_node_match
-from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from graph_metamers.errors import InputError, check_count
 
-Edges = Int[Tensor, "2 edges"]
+Edges = Int[Tensor, "2 _"]
 
 DENSE_EIGENVALUES = 200  # nodes up to which the whole spectrum is cheaper
 ISOMORPHISM_NODES = 500
+ATTEMPTS = 1000  # to match two graphs node by node
 
 
 def structure_similarity(
@@ -208,7 +205,9 @@ def is_isomorphic(edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]
 
     With the features fixed, exchanging nodes of equal features and the edges with them gives the
     same graph: a trivial metamer. Colour refinement tells most graphs apart at any size; what it
-    cannot is decided exactly (networkx, VF2) up to 500 nodes.
+    cannot is decided exactly up to 500 nodes: a node of one graph is taken for each that looks
+    like it in the other, the colours are refined from there, and so on until a match is found or
+    none is left, 1000 times at most.
 
     Args:
         edges: Edges of one graph.
@@ -216,7 +215,8 @@ def is_isomorphic(edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]
         x: The features of both.
 
     Returns:
-        True, False, or None where it is not known: equal colours in a larger graph.
+        True, False, or None where it is not known: equal colours in a larger graph, or in one so
+        regular that all attempts were spent.
 
     Raises:
         InputError: The edges point outside.
@@ -235,10 +235,47 @@ def is_isomorphic(edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]
         mine, theirs = colours[:nodes], colours[nodes:]
         if not torch.equal(mine.sort().values, theirs.sort().values):
             return False
-    if nodes > ISOMORPHISM_NODES:
-        return None
-    graphs = [_networkx(edges, mine), _networkx(other, theirs)]
-    return bool(nx.is_isomorphic(*graphs, node_match=categorical_node_match("colour", None)))
+    return None if nodes > ISOMORPHISM_NODES else _matched(edges, other, colours)
+
+
+def _matched(edges: Edges, other: Edges, colours: Int[Tensor, " both"]) -> bool | None:
+    """Whether some match of nodes of equal colours takes one graph's edges to the other's."""
+    nodes = len(colours) // 2
+    both, wanted = torch.cat([edges, other + nodes], dim=1), _keys(other, nodes).unique()
+    waiting: list[tuple[Tensor, list[int]]] = [(colours, [])]
+    for _ in range(ATTEMPTS):
+        if not waiting:
+            return False
+        colours, pair = waiting.pop()
+        colours = colours.clone()
+        colours[pair] = len(colours)  # these two are taken for one another
+        colours = _stable(both, colours)
+        mine, theirs = colours[:nodes], colours[nodes:]
+        order = mine.argsort(stable=True), theirs.argsort(stable=True)
+        if not torch.equal(mine[order[0]], theirs[order[1]]):
+            continue
+        # Any match of equal colours will do where equal ones are twins, or none are left.
+        match = torch.empty_like(mine).scatter_(0, *order)
+        if torch.equal(_keys(match[edges], nodes).unique(), wanted):
+            return True
+        several = torch.bincount(mine)[mine] > 1
+        if bool(several.any()):
+            first = int(several.nonzero()[0])
+            alike = (theirs == mine[first]).nonzero().view(-1) + nodes
+            waiting += [(colours, [first, node]) for node in alike.tolist()]
+    return None
+
+
+def _stable(edges: Edges, colours: Int[Tensor, " nodes"]) -> Int[Tensor, " nodes"]:
+    """The colours, refined by those of a node's senders and receivers until none is split."""
+    count, colours = 0, colours.unique(return_inverse=True)[1]
+    while int(colours.max()) >= count:
+        count = int(colours.max()) + 1
+        sums = _scrambled(_scrambled(colours))
+        for source, target in (edges, edges.flip(0)):
+            sums = _scrambled(sums.index_add(0, target, _scrambled(colours)[source]))
+        colours = sums.unique(return_inverse=True)[1]
+    return colours
 
 
 def _colour_products(
@@ -270,7 +307,7 @@ def _colours(
         # two that differ have the same sum with a chance of about 2^-64.
         sums = torch.zeros_like(colours)
         sums.index_add_(0, both[1], _scrambled(colours)[both[0]])
-        own = _scrambled(sums + 3 * _scrambled(colours + 1))
+        own = _scrambled(_scrambled(sums) + colours)
         found.append(own.unique(return_inverse=True)[1])
     return found
 
@@ -315,6 +352,9 @@ def _keys(edges: Edges, nodes: int) -> Int[Tensor, " edges"]:
 
 def _small_eigenvalues(edges: Edges, nodes: int, k: int) -> np.ndarray:
     """The k smallest non-zero ones, ascending; zeros where there are fewer."""
+    import scipy.sparse as sp  # a quarter of a second that only structures need
+    from scipy.sparse.csgraph import connected_components
+
     _keys(edges, nodes)
     source, target = edges.cpu().numpy()
     loops = source == target
@@ -344,15 +384,40 @@ def _small_eigenvalues(edges: Edges, nodes: int, k: int) -> np.ndarray:
         dense = np.column_stack([apply(column) for column in np.eye(nodes)])
         values = np.linalg.eigvalsh(dense)[-known:]
     else:
-        operator = LinearOperator((nodes, nodes), matvec=apply, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-        start = np.random.default_rng(0).standard_normal(nodes)
-        values = eigsh(operator, known, which="LA", v0=start, return_eigenvectors=False, tol=1e-6)  # pyright: ignore[reportArgumentType]
+        values = _largest_eigenvalues(apply, nodes, known)
     found[:known] = 1 - np.sort(values)[::-1]
     return found
 
 
-def _networkx(edges: Edges, colours: Tensor) -> "nx.DiGraph[int]":
-    graph: nx.DiGraph[int] = nx.DiGraph()
-    graph.add_nodes_from((node, {"colour": c}) for node, c in enumerate(colours.tolist()))
-    graph.add_edges_from(edges.T.tolist())
-    return graph
+def _largest_eigenvalues(
+    apply: Callable[[np.ndarray], np.ndarray], nodes: int, k: int
+) -> np.ndarray:
+    """The k largest of a symmetric operator with eigenvalues between −2 and 1, repeated ones too.
+
+    Lanczos' method can miss copies of an eigenvalue. So what it found is sent to the far end, and
+    the rest is searched again until nothing that belongs to the k largest is left there.
+    """
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    values, vectors = np.empty(0), np.empty((nodes, 0))
+    random = np.random.default_rng(0)
+    while True:
+
+        def rest(v: np.ndarray, vectors: np.ndarray = vectors) -> np.ndarray:
+            return apply(v) - 4 * vectors @ (vectors.T @ v.ravel())
+
+        operator = LinearOperator((nodes, nodes), matvec=rest, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+        more, directions = eigsh(
+            operator,  # pyright: ignore[reportArgumentType]
+            1 if len(values) else k,
+            which="LA",
+            ncv=min(nodes, 2 * k + 1),
+            v0=random.standard_normal(nodes),
+            tol=1e-6,  # pyright: ignore[reportArgumentType]
+        )
+        least = np.sort(values)[-k] if len(values) >= k else -np.inf
+        if more.max() <= least + 1e-6 or more.max() < -1.5:
+            return np.sort(values)[-k:]
+        new = more > -1.5  # at −2 and below is what was sent there
+        values = np.concatenate([values, more[new]])
+        vectors = np.linalg.qr(np.column_stack([vectors, directions[:, new]]))[0]

@@ -8,10 +8,20 @@ from graph_metamers.report.plots import (
     plot_node_similarity,
     plot_similarity,
 )
+from graph_metamers.report.structure import (
+    plot_adjacency,
+    plot_degrees,
+    plot_edges_kept,
+    plot_neighbours,
+)
 
 __all__ = [
+    "plot_adjacency",
+    "plot_degrees",
+    "plot_edges_kept",
     "plot_features",
     "plot_loss",
+    "plot_neighbours",
     "plot_node_errors",
     "plot_node_similarity",
     "plot_similarity",

@@ -1,4 +1,4 @@
-"""Node features as pictures."""
+"""Matrices as pictures: node features, and what other entries there are."""
 
 import itertools
 from dataclasses import dataclass
@@ -51,20 +51,8 @@ def plot_features(metamer: Metamer, show: Picture = "difference", ax: Axes | Non
     """
     ax = styled(ax)
     crop = Crop.of(metamer)
-    pictures = {
-        "reference": lambda: _shaded(crop.reference, REFERENCE, crop.scale),
-        "metamer": lambda: _shaded(crop.metamer, METAMER, crop.scale),
-        "difference": crop.difference,
-    }
-    ax.imshow(
-        pictures[show](),
-        interpolation="none",
-        aspect="auto",
-        extent=(0, crop.reference.shape[1], crop.reference.shape[0], 0),
-    )
-    for spine in ax.spines.values():
-        spine.set(color=RULE, visible=True)
-    _class_axis(ax, crop)
+    plot_crop(ax, crop, show, metamer)
+    class_axis(ax, crop.classes)
     nodes, features = metamer.reference.num_nodes or 0, metamer.reference.num_features
     rows, columns = crop.reference.shape
     order = ", by class" if crop.classes is not None else ""
@@ -73,23 +61,16 @@ def plot_features(metamer: Metamer, show: Picture = "difference", ax: Axes | Non
         f"{columns:,} of {features:,} features{order}",
         f"{rows:,} of {nodes:,} nodes{order}",
     )
-    status = f"seed {metamer.seed}: {status_text(metamer.status)}"
-    titles = {
-        "reference": "Reference",
-        "metamer": f"{noun(metamer).capitalize()}, {status}",
-        "difference": f"Difference, {status}",
-    }
-    set_title(ax, titles[show])
     return ax
 
 
 @dataclass(frozen=True)
 class Crop:
-    """The nodes and features that a picture shows.
+    """The part of two matrices that a picture shows.
 
     Attributes:
-        reference: Their entries in the reference, [nodes shown, features shown].
-        metamer: The same in the metamer.
+        reference: Entries of the reference, [nodes shown, features shown].
+        metamer: The same of the metamer.
         classes: Class of each node shown, or None.
         binary: Whether all entries shown are 0 or 1.
         scale: Size of an entry that is drawn in full colour.
@@ -142,6 +123,30 @@ class Crop:
         return image
 
 
+def plot_crop(ax: Axes, crop: Crop, show: Picture, metamer: Metamer) -> None:
+    """One of the three pictures of a crop, with its title."""
+    pictures = {
+        "reference": lambda: _shaded(crop.reference, REFERENCE, crop.scale),
+        "metamer": lambda: _shaded(crop.metamer, METAMER, crop.scale),
+        "difference": crop.difference,
+    }
+    ax.imshow(
+        pictures[show](),
+        interpolation="none",
+        aspect="auto",
+        extent=(0, crop.reference.shape[1], crop.reference.shape[0], 0),
+    )
+    for spine in ax.spines.values():
+        spine.set(color=RULE, visible=True)
+    status = f"seed {metamer.seed}: {status_text(metamer.status)}"
+    titles = {
+        "reference": "Reference",
+        "metamer": f"{noun(metamer).capitalize()}, {status}",
+        "difference": f"Difference, {status}",
+    }
+    set_title(ax, titles[show])
+
+
 def node_classes(data: Data) -> Tensor | None:
     """Class of each node, [nodes], or None where `data.y` does not say it in whole numbers."""
     y = data.y
@@ -180,17 +185,19 @@ def _shaded(values: NDArray[np.float64], color: str, scale: float) -> NDArray[np
     return image
 
 
-def _class_axis(ax: Axes, crop: Crop) -> None:
+def class_axis(ax: Axes, classes: NDArray[np.int64] | None, *, both: bool = False) -> None:
+    """The classes of the rows, or of `both` rows and columns, with lines between them."""
     ax.set_xticks([])
     ax.set_yticks([])
-    if crop.classes is None:
+    if classes is None:
         return
-    borders = np.flatnonzero(np.diff(crop.classes)) + 1
+    borders = np.flatnonzero(np.diff(classes)) + 1
     if len(borders) >= SHOWN_CLASSES:  # too many for their names to stand apart
         return
     for border in borders:
-        ax.axhline(float(border), color=MUTED, linewidth=0.6)
-    edges = [0, *borders.tolist(), len(crop.classes)]
+        for line in (ax.axhline, ax.axvline) if both else (ax.axhline,):
+            line(float(border), color=MUTED, linewidth=0.6)
+    edges = [0, *borders.tolist(), len(classes)]
     middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
-    ax.set_yticks(middles, [str(crop.classes[int(middle)]) for middle in middles])
+    ax.set_yticks(middles, [str(classes[int(middle)]) for middle in middles])
     ax.tick_params(axis="y", length=0)

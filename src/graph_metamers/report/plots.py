@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from graph_metamers.errors import InputError
+from graph_metamers.report.glossary import Kind
 from graph_metamers.report.style import (
     DASHED,
     INK,
@@ -29,18 +30,26 @@ from graph_metamers.report.style import (
     styled,
     thinned,
 )
-from graph_metamers.report.words import noun, shorten
+from graph_metamers.report.words import kind_of, noun, shorten
 from graph_metamers.result import Metamer
 
 CURVE_POINTS = 2000
 BINS = 40
+SIMILARITY_AXES: dict[Kind, str] = {
+    "features": "feature similarity S_feat (1 = the same features)",
+    "structure": "S_struct, and share of edges kept (1 = the same)",
+    "weights": "weight similarity S_weight (1 = the same weights)",
+}
+TITLE_ROOM = 44  # letters that fit above a plot
 BAR_ROOM = 0.74  # share of a histogram's height; the legend stands above
 
 
 def plot_similarity(
     groups: Sequence[Metamer] | Sequence[Sequence[Metamer]], ax: Axes | None = None
 ) -> Axes:
-    """How similar the features of metamers are to the reference's, beside their random starts.
+    """How similar metamers are to the reference in what varied, beside their random starts.
+
+    Where edges varied there are two lines each: S_struct, and the share of edges kept.
 
     Args:
         groups: Metamers, or groups of them such as `Audit.groups()`: a line for each.
@@ -51,25 +60,25 @@ def plot_similarity(
     """
     ax = styled(ax)
     lines = _grouped(groups)
-    several = len({m.vary for line in lines for m in line}) > 1
+    rows = [(line, name) for line in lines for name in line[0].symbols]
     least = 0.0
-    for place, line in enumerate(lines):
+    for place, (line, name) in enumerate(rows):
         ax.axhline(place, color=RULE, linewidth=0.8, zorder=0)
         for m in line:
-            found = m.scores.get("feature_similarity", math.nan)
-            start = m.scores.get("start_feature_similarity", math.nan)
+            found = m.scores.get(name, math.nan)
+            start = m.scores.get(f"start_{name}", math.nan)
             least = min([least, *(v for v in (found, start) if math.isfinite(v))])
             ax.plot(start, place, "D", color=SHARED, markersize=5, markerfacecolor="none")
             face = METAMER if m.matched else "none"
             ax.plot(found, place, "o", color=METAMER, markersize=6.5, markerfacecolor=face)
-        _beside(ax, line, place)
-    names = [
-        shorten(line[0].layer + (f", {line[0].vary}" if several else ""), 22) for line in lines
-    ]
-    ax.set_yticks(range(len(lines)), names, parse_math=False)
-    ax.set_ylim(len(lines) - 0.5, -0.5)
+        _beside(ax, line, name, place)
+    ax.set_yticks(range(len(rows)), _row_names(rows), parse_math=False)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(least - 0.03, 1.03)
-    label_axes(ax, "feature similarity S_feat (1 = the same features)", "", long=True)
+    kinds: list[Kind] = [kind_of(line[0]) for line in lines]
+    alike = kinds.count(kinds[0]) == len(kinds)
+    text = SIMILARITY_AXES[kinds[0]] if alike else "similarity (1 = the same)"
+    label_axes(ax, text, "", long=True)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     legend(
@@ -82,6 +91,17 @@ def plot_similarity(
         above=True,
     )
     return ax
+
+
+def _row_names(rows: Sequence[tuple[Sequence[Metamer], str]]) -> list[str]:
+    """The layer; what varied and what was measured only where that differs."""
+    several = len({m.vary for line, _ in rows for m in line}) > 1
+    names: list[str] = []
+    for line, measured in rows:
+        where = line[0].layer + (f", {line[0].vary}" if several else "")
+        symbol = line[0].symbols[measured] if len({name for _, name in rows}) > 1 else ""
+        names.append(f"{shorten(where, 21 - len(symbol) if symbol else 22)} {symbol}".strip())
+    return names
 
 
 def plot_loss(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> Axes:
@@ -127,23 +147,26 @@ def plot_loss(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> 
 
 
 def plot_node_similarity(metamer: Metamer, ax: Axes | None = None) -> Axes:
-    """How many nodes of a metamer have features how similar to the reference's.
+    """How many nodes of a metamer have features, or neighbours, how similar to the reference's.
 
     Args:
         metamer: The metamer.
         ax: Axes to draw on; new ones by default.
 
     Returns:
-        The axes. Lines mark S_feat over all nodes, of the metamer and of its random start.
+        The axes. Lines mark the same over all nodes, of the metamer and of its random start:
+        S_feat, or the share of the edges of either graph that both have.
     """
     ax = styled(ax)
     values = metamer.node_similarity.double().numpy()
     values = values[np.isfinite(values)]
     low = -1.0 if (values < 0).any() else 0.0
     _bars(ax, values, np.linspace(low, 1, BINS + 1))
+    edges = kind_of(metamer) == "structure"
+    together = "edge_jaccard" if edges else "feature_similarity"
     lines = (
-        ("feature_similarity", f"{noun(metamer)}, all nodes together", INK, "-"),
-        ("start_feature_similarity", "random start", MUTED, DASHED),
+        (together, f"{noun(metamer)}, all {'edges' if edges else 'nodes together'}", INK, "-"),
+        (f"start_{together}", "random start", MUTED, DASHED),
     )
     handles: list[Line2D] = []
     for name, text, color, style in lines:
@@ -154,7 +177,8 @@ def plot_node_similarity(metamer: Metamer, ax: Axes | None = None) -> Axes:
             )
             handles[-1].set_label(f"{text}: {value:.2f}")
     ax.set_xlim(low - 0.02, 1.02)
-    label_axes(ax, "feature similarity of a node (1 = the same)", "nodes")
+    text = "share of a node's neighbours that stay" if edges else "feature similarity of a node"
+    label_axes(ax, f"{text} (1 = {'all' if edges else 'the same'})", "nodes")
     _node_title(ax, metamer, len(values))
     legend(ax, handles)
     return ax
@@ -216,7 +240,10 @@ def _node_title(ax: Axes, metamer: Metamer, count: int, zeros: int = 0) -> None:
     notes += [f"{left:,} undefined"] if left else []
     notes += [f"{zeros:,} are exactly 0, not drawn"] if zeros else []
     status = "matched" if metamer.matched else "not matched"
-    set_title(ax, f"Seed {metamer.seed}, {status}: {', '.join(notes)}")
+    text = f"Seed {metamer.seed}, {status}: {', '.join(notes)}"
+    if len(text) > TITLE_ROOM:
+        text = f"Seed {metamer.seed}, {status}: {notes[0]},\n{', '.join(notes[1:])}"
+    set_title(ax, text)
 
 
 def _positive(curve: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -226,9 +253,9 @@ def _positive(curve: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(curve <= 0, (above.min() if len(above) else 1.0) / 10, curve)
 
 
-def _beside(ax: Axes, line: list[Metamer], place: int) -> None:
+def _beside(ax: Axes, line: Sequence[Metamer], name: str, place: int) -> None:
     """The mean as a number, on the side of the dots that has room."""
-    values = [m.scores.get("feature_similarity", math.nan) for m in line]
+    values = [m.scores.get(name, math.nan) for m in line]
     mean = sum(values) / len(values)
     if not math.isfinite(mean):
         return

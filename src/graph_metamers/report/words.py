@@ -7,105 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from graph_metamers.report.glossary import KINDS, WHAT, Kind
 from graph_metamers.result import Metamer
 from graph_metamers.search import Status
 
 ABSENT = "–"
-
-
-@dataclass(frozen=True)
-class Score:
-    """A score explained: one plain sentence, and how to read its direction."""
-
-    title: str
-    symbol: str
-    meaning: str
-    reading: str
-
-
-SCORES = {
-    "activation_error": Score(
-        "Activation error",
-        "L_act",
-        "How far the model’s response at this layer is from its response to the original, as a "
-        "share of the size of that response (squared).",
-        "0 is a perfect match; lower is closer",
-    ),
-    "feature_similarity": Score(
-        "Feature similarity",
-        "S_feat",
-        "How much the node features of the two graphs point the same way: the cosine between them.",
-        "1 is the same features; the lower at a match, the more the layer overlooks",
-    ),
-    "prediction_match": Score(
-        "Prediction match",
-        "S_match",
-        "The share of nodes to which the model gives the same class on both graphs.",
-        "1 is every node; high is expected at a match",
-    ),
-    "consistency": Score(
-        "Consistency",
-        "CS",
-        "Whether features and predictions go together: both alike or both different gives a high "
-        "value, different features with the same predictions a low one.",
-        "low at a match: other features, same predictions; highest where the search fails",
-    ),
-    "activation_correlation": Score(
-        "Activation correlation",
-        "r",
-        "The Pearson correlation between the model’s responses at this layer to the two graphs.",
-        "1 is a perfect match up to scale and shift",
-    ),
-    "output_error": Score(
-        "Output error",
-        "L_out",
-        "How far what the model returns is from what it returns for the original, as a share of "
-        "the size of that (squared).",
-        "0: no layer tells the graphs apart",
-    ),
-}
-
-LIMITATIONS = (
-    (
-        "Feature similarity needs its null.",
-        "Two unrelated sparse matrices with the same column means are not at 0. Only the distance "
-        "from the random start says something, which is why it stands beside every score.",
-    ),
-    (
-        "Consistency is highest where the search fails.",
-        "A random start is unlike the original and is classified otherwise, so both disagree "
-        "together. Never compare it between runs with different activation errors.",
-    ),
-    (
-        "Invariance is not always bad.",
-        "A model should overlook what does not matter for its task. Whether it overlooks too much "
-        "is a judgement about the task that no score here makes.",
-    ),
-    (
-        "One graph, one model.",
-        "What is found holds for this graph, these weights, this start and this search. Other "
-        "starts and searches end at other metamers, nearer to the original or farther from it.",
-    ),
-    (
-        "A failed search proves nothing.",
-        "That no metamer was found does not show that there is none.",
-    ),
-    (
-        "A match within tol is not identity.",
-        "The responses agree up to the activation error that is given, as a sum over all nodes. "
-        "Single nodes may differ more, and so may their predictions.",
-    ),
-    (
-        "Means cover all runs.",
-        "Matched or not; each table says how many matched. Where not all did, a mean mixes "
-        "metamers with graphs that are none.",
-    ),
-)
-
-VARIES = {
-    "BinaryFeatures": "node features (0 or 1); the edges stay",
-    "ContinuousFeatures": "node features (real numbers); the edges stay",
-}
 
 Outcome = Literal["matched", "partly", "none"]
 
@@ -148,35 +54,59 @@ def headline(groups: Sequence[Sequence[Metamer]]) -> str:
             f"No metamer was found: {_no_run(runs, 'match', 'matched')}. Nothing can be said about "
             "what the model overlooks until a search succeeds."
         )
-    farthest = min(found, key=lambda group: _least_first(_mean(group, "feature_similarity")))
-    sentence, subject = _found_where(groups, found, farthest)
-    similarity = _mean(farthest, "feature_similarity")
-    start = _mean(farthest, "start_feature_similarity")
-    if not (math.isfinite(similarity) and math.isfinite(start)) or similarity > 1 - 1e-6:
-        return sentence
+    kinds: list[Kind] = [kind for kind in WHAT if any(kind_of(group[0]) == kind for group in found)]
+    farthest = [
+        _farthest(
+            [group for group in found if kind_of(group[0]) == kind],
+            alone=len(groups) == 1,
+            apart=f" in {WHAT[kind]}" if len(kinds) > 1 else "",
+        )
+        for kind in kinds
+    ]
+    return " ".join([_found_where(groups, found), *filter(None, farthest)])
+
+
+def kind_of(m: Metamer) -> Kind:
+    """What varied in a run, by the similarity that was measured of it."""
+    return KINDS[next(iter(m.symbols))]
+
+
+def _farthest(found: Sequence[Sequence[Metamer]], *, alone: bool, apart: str) -> str:
+    """How different those metamers are that are the most, of all in which the same varied."""
+    kind = kind_of(found[0][0])
+    name = "edges_kept" if kind == "structure" else next(iter(found[0][0].symbols))
+    farthest = min(found, key=lambda group: _least_first(_mean(group, name)))
+    value, start = _mean(farthest, name), _mean(farthest, f"start_{name}")
+    if not (math.isfinite(value) and math.isfinite(start)) or value > 1 - 1e-6:
+        return ""
+    one, most = len(farthest) == 1, f"The most different{apart}, at {_code(farthest[0].layer)},"
+    if kind == "structure":
+        subject = f"{most} keep" if not alone else "It keeps" if one else "They keep"
+        similarity = _mean(farthest, "structure_similarity")
+        return " ".join(
+            [
+                f"{subject} {value:.1%} of the original’s edges (a random start {start:.1%}); the "
+                f"structure similarity is {similarity:.2f} (a random start "
+                f"{_mean(farthest, 'start_structure_similarity'):.2f}).",
+                *_triviality(farthest),
+            ]
+        )
+    what = WHAT[kind]
+    subject = f"{'Its' if one else 'Their'} {what} are" if alone else f"{most} have {what} that are"
     return (
-        f"{sentence} {subject} {_closeness(similarity, start)} (similarity {similarity:.2f}; "
-        f"random features have {start:.2f}, the original 1)."
+        f"{subject} {_closeness(value, start)} (similarity {value:.2f}; random {what} have "
+        f"{start:.2f}, the original 1)."
     )
 
 
-def _found_where(
-    groups: Sequence[Sequence[Metamer]],
-    found: Sequence[Sequence[Metamer]],
-    farthest: Sequence[Metamer],
-) -> tuple[str, str]:
-    """Where metamers were found, and the beginning of the sentence on their features."""
+def _found_where(groups: Sequence[Sequence[Metamer]], found: Sequence[Sequence[Metamer]]) -> str:
     runs, matched = sum(map(len, groups)), sum(map(len, found))
     rate = "in the one run" if runs == 1 else f"in {matched} of {runs} runs"
     some = "A metamer was found" if matched == 1 else "Metamers were found"
     if len(groups) == 1:
-        features = "Its features are" if matched == 1 else "Their features are"
-        return f"{some} at {_code(found[0][0].layer)}, {rate}.", features
+        return f"{some} at {_code(found[0][0].layer)}, {rate}."
     places = "layers" if len({g[0].layer for g in groups}) == len(groups) else "searched places"
-    return (
-        f"{some} at {len(found)} of {len(groups)} {places}, {rate}.",
-        f"The most different, at {_code(farthest[0].layer)}, have features that are",
-    )
+    return f"{some} at {len(found)} of {len(groups)} {places}, {rate}."
 
 
 def remedies(group: Sequence[Metamer]) -> list[str]:
@@ -223,31 +153,73 @@ def _how_many(matched: int, runs: int) -> str:
 
 
 def _difference(matched: Sequence[Metamer]) -> list[str]:
-    similarity = _mean(matched, "feature_similarity")
-    start = _mean(matched, "start_feature_similarity")
+    kind, name = kind_of(matched[0]), next(iter(matched[0].symbols))
+    if kind == "structure":
+        return _structure_difference(matched)
+    similarity, start = _mean(matched, name), _mean(matched, f"start_{name}")
     if not math.isfinite(similarity):
         return []
-    if all(m.data.x is not None and m.data.x.equal(m.reference.x) for m in matched):  # pyright: ignore[reportArgumentType]
+    if kind == "features" and all(m.data["x"].equal(m.reference["x"]) for m in matched):
         return ["The node features are the original’s own; what differs is what was varied."]
-    sentence = f"The feature similarity is {similarity:.2f}, where 1 would be the same features"
+    title = name.replace("_", " ")
+    sentence = f"The {title} is {similarity:.2f}, where 1 would be the same {WHAT[kind]}"
     if not math.isfinite(start):
         return [f"{sentence}."]
     sentences = [
-        f"{sentence} and a random start has {start:.2f}: the features are "
+        f"{sentence} and a random start has {start:.2f}: the {WHAT[kind]} are "
         f"{_closeness(similarity, start)}."
     ]
     if start > 0.8:
         sentences.append(
-            "With a random start that similar, the score can hardly tell graphs apart; look at "
-            "the pictures."
-        )
-    elif similarity >= _share(0.9, start):
-        sentences.append(
-            "This search found nothing that this layer overlooks; another one may still do."
+            "With a random start that similar, the score can hardly tell graphs apart"
+            + ("; look at the pictures." if kind == "features" else ".")
         )
     else:
-        sentences.append("What differs between them, this layer overlooks.")
+        sentences.append(_overlooked(similarity, start))
     return sentences
+
+
+def _structure_difference(matched: Sequence[Metamer]) -> list[str]:
+    kept, start = _mean(matched, "edges_kept"), _mean(matched, "start_edges_kept")
+    if not math.isfinite(kept):
+        return []
+    similarity = _mean(matched, "structure_similarity")
+    trivial = all(m.trivial for m in matched)
+    return [
+        f"Of the original’s edges {kept:.1%} stayed, against {start:.1%} on a random start.",
+        f"The structure similarity is {similarity:.2f}, against "
+        f"{_mean(matched, 'start_structure_similarity'):.2f} on a random start; it compares the "
+        "shapes of neighbourhoods, not who is joined to whom, so it says little without the share "
+        "of edges that stayed.",
+        *_triviality(matched),
+        *([] if trivial else [_overlooked(kept, start)]),
+    ]
+
+
+def _triviality(matched: Sequence[Metamer]) -> list[str]:
+    """Whether graphs with other edges are other graphs at all."""
+    trivial = sum(m.trivial for m in matched)
+    unknown = sum(math.isnan(m.notes.get("isomorphic", 0.0)) for m in matched)
+    said: list[str] = []
+    if trivial:
+        graphs = f"{trivial} of {len(matched)} are" if len(matched) > 1 else "It is"
+        said.append(
+            f"{graphs} only the original with equal nodes exchanged: the same graph, a trivial "
+            "metamer."
+        )
+    if unknown:
+        graphs = f"{unknown} of {len(matched)} are" if len(matched) > 1 else "it is"
+        said.append(
+            f"Whether {graphs} only the original with equal nodes exchanged is not known: no "
+            "colouring of the nodes tells the two apart."
+        )
+    return said
+
+
+def _overlooked(similarity: float, start: float) -> str:
+    if similarity >= _share(0.9, start):
+        return "This search found nothing that this layer overlooks; another one may still do."
+    return "What differs between them, this layer overlooks."
 
 
 def _closeness(similarity: float, start: float) -> str:

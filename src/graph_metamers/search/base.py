@@ -264,7 +264,8 @@ def check_relaxation(problem: Problem, variable: Variable) -> None:
     with torch.no_grad():
         hard = problem.activations(variable.kept(graph))
     exact = all(
-        float((a - b).norm()) <= 1e-4 * float(b.norm()) for a, b in zip(soft, hard, strict=True)
+        float((a.detach() - b).norm()) <= 1e-4 * float(b.norm())
+        for a, b in zip(soft, hard, strict=True)
     )
     if not exact or not any(h.requires_grad for h in soft):
         raise InputError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -214,7 +214,7 @@ class _Block(Variable):
         self.soft = soft.requires_grad_()
         self.parameters = [self.soft]
 
-    def _fresh(self, pairs: Pairs, count: int, generator: torch.Generator) -> Pairs:
+    def _fresh(self, pairs: Pairs, count: int, generator: torch.Generator) -> Int[Tensor, "2 more"]:
         """These pairs and random others behind, about `count` together."""
         rewiring = self._rewiring
         drawn = torch.randint(rewiring.nodes, (2, count - pairs.shape[1]), generator=generator)

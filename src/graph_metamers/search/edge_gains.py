@@ -102,7 +102,7 @@ class Gains:
 class _Flow:
     """z_v = q(d_v) Σ_u p(d_u) s_u, ready to be moved."""
 
-    sent: Float[Tensor, "nodes+1 channels"]  # p(d_u) s_u; zeros at the end, where no node sends
+    sent: Float[Tensor, "padded channels"]  # p(d_u) s_u; zeros at the end, where no node sends
     sums: Float[Tensor, "nodes channels"]
     scales: Float[Tensor, "3 nodes"]  # q(d_v − 1), q(d_v), q(d_v + 1)
 

@@ -242,7 +242,10 @@ class _Walk:
             second = torch.randint(rewiring.pairs.shape[1], slots.shape, generator=generator)
             found = rewiring.double_swaps(torch.stack([slots, second.to(slots)]), generator)
         # What comes must be new at its place; the other rules are looked at afterwards.
-        idle = (found.new[0] == found.new[1]).any(dim=0) | (found.comes == found.goes).any(dim=0)
+        same = (found.comes == found.goes) & (found.comes >= 0)
+        idle = (found.new[0] == found.new[1]).any(dim=0) | same.any(dim=0)
+        if moving:
+            idle |= rewiring.keys(found.new[:, 0]) == rewiring.keys(rewiring.pairs[:, slots])
         promised, place = (
             self._gains.of(found).masked_fill(idle, torch.inf).view(-1, TRIES).min(dim=1)
         )

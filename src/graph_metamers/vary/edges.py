@@ -70,7 +70,7 @@ class Edges(Vary):
         if edges is None:
             raise InputError(
                 "Edges needs data.edge_index; data has only adj_t. Set "
-                "data.edge_index = torch.stack(data.adj_t.t().coo()[:2])."
+                "data.edge_index = torch_geometric.utils.to_edge_index(data.adj_t.t())[0]."
             )
         for name in ("edge_weight", "edge_attr"):
             if data.get(name) is not None:
@@ -106,10 +106,10 @@ class Edges(Vary):
             InputError: None were found that keep as few as asked.
         """
         if self.degrees == "fixed":
-            rewiring.scramble(generator, keep=self.keep)
+            rewiring.scramble(generator, keep=float(self.keep))
         else:
-            rewiring.place(_uniform(rewiring, generator, self.keep))
-        left = rewiring.surplus(self.keep)
+            rewiring.place(_uniform(rewiring, generator, float(self.keep)))
+        left = rewiring.surplus(float(self.keep))
         if left:
             raise InputError(
                 f"keep={self.keep:g} was not reached: {left} more of the reference's "
@@ -186,9 +186,10 @@ def _uniform(rewiring: Rewiring, generator: torch.Generator, keep: float) -> Ten
             pairs = pairs[:, ~rewiring.in_reference(pairs)]
         found = torch.cat([found, rewiring.keys(pairs)]).unique()
     order = torch.randperm(len(found), generator=generator)[:count].to(device)
-    if len(order) < count:  # a dense graph: what is missing are edges of the reference
-        return rewiring.pairs
-    return torch.stack([found[order] // nodes, found[order] % nodes])
+    pairs = torch.stack([found[order] // nodes, found[order] % nodes])
+    # A dense graph: what is missing are edges of the reference.
+    kept = torch.randperm(count, generator=generator)[: count - len(order)].to(device)
+    return torch.cat([pairs, rewiring.pairs[:, kept]], dim=1)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,21 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import Function, once_differentiable
 from torch_geometric.data import Data
-from torch_geometric.nn import ChebConv, GCNConv, MessagePassing
+from torch_geometric.nn import (
+    AGNNConv,
+    ChebConv,
+    ClusterGCNConv,
+    EGConv,
+    FAConv,
+    GCNConv,
+    HypergraphConv,
+    MessagePassing,
+    MFConv,
+    PANConv,
+    PDNConv,
+    PointTransformerConv,
+    SuperGATConv,
+)
 from torch_geometric.nn.aggr import MeanAggregation, SumAggregation
 from torch_geometric.utils import scatter
 
@@ -30,6 +44,11 @@ from graph_metamers.errors import InputError, listing
 WEIGHT = "soft_edge_weight"  # of a graph: one weight for each column of edge_index
 ADJACENCY = "soft_adjacency"  # of a graph: a dense adjacency instead of edge_index
 DENSE = (GCNConv, ChebConv)
+# Sums whose messages hold degrees or a softmax of their own, out of a weight's reach.
+INEXACT = (
+    *(AGNNConv, ClusterGCNConv, EGConv, FAConv, HypergraphConv, MFConv),
+    *(PANConv, PDNConv, PointTransformerConv, SuperGATConv),
+)
 
 Operator = Literal["normalised", "sum", "mean", "attention"]
 
@@ -43,6 +62,8 @@ def operator_of(conv: MessagePassing) -> Operator | None:
     >>> operator_of(GATConv(2, 2)), operator_of(SAGEConv(2, 2, aggr="max"))
     ('attention', None)
     """
+    if isinstance(conv, INEXACT) or getattr(conv, "attention", False):
+        return None
     sums = isinstance(conv.aggr_module, SumAggregation)
     if sums and ("alpha" in inspect.signature(conv.message).parameters or hasattr(conv, "_alpha")):
         return "attention"
@@ -63,7 +84,7 @@ def unreached(model: nn.Module, *, dense: bool = False) -> list[str]:
     return [
         f"'{name}' ({type(conv).__name__}, aggr={conv.aggr!r})"
         for name, conv in _convolutions(model).items()
-        if (not isinstance(conv, DENSE) if dense else operator_of(conv) is None)
+        if (not _knows_dense(conv) if dense else operator_of(conv) is None)
     ]
 
 
@@ -109,6 +130,8 @@ def _convolutions(model: nn.Module) -> dict[str, MessagePassing]:
 @contextmanager
 def _sparse(name: str, conv: MessagePassing, graph: Data) -> Generator[None]:
     operator = operator_of(conv)
+    # GCNConv counts loops twice (improved=True) only where it is given weights.
+    improved = vars(conv).get("improved")
     seen: list[Tensor] = []  # the edges of the propagation under way
 
     def weighted(_: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -116,6 +139,8 @@ def _sparse(name: str, conv: MessagePassing, graph: Data) -> Generator[None]:
         given = bound.arguments.get("edge_weight")
         weight = _weights_of(bound.arguments["edge_index"], graph, name)
         bound.arguments["edge_weight"] = weight if given is None else weight * given
+        if improved is not None:
+            vars(conv)["improved"] = improved and given is not None
         return bound.args, bound.kwargs
 
     def remembered(_: nn.Module, inputs: Any) -> None:
@@ -137,7 +162,7 @@ def _sparse(name: str, conv: MessagePassing, graph: Data) -> Generator[None]:
     if operator is None:
         raise InputError(
             f"No soft edge reaches {type(conv).__name__} '{name}' exactly (aggr={conv.aggr!r}). "
-            "Use search=Swap(), which needs none."
+            "Use search=EdgeSwap(), which needs none."
         )
     handles = (
         [conv.register_forward_pre_hook(weighted, with_kwargs=True)]
@@ -152,6 +177,8 @@ def _sparse(name: str, conv: MessagePassing, graph: Data) -> Generator[None]:
     finally:
         for handle in handles:
             handle.remove()
+        if improved is not None:
+            vars(conv)["improved"] = improved
 
 
 def _weights_of(edges: Int[Tensor, "2 some"], graph: Data, name: str) -> Float[Tensor, " some"]:
@@ -168,7 +195,7 @@ def _weights_of(edges: Int[Tensor, "2 some"], graph: Data, name: str) -> Float[T
                 return torch.cat([w, w.new_ones(loops.shape[1])])
     raise InputError(
         f"'{name}' works on other edges than data.edge_index, so no soft edge reaches it. "
-        "Use search=Swap(), which needs none."
+        "Use search=EdgeSwap(), which needs none."
     )
 
 
@@ -197,10 +224,11 @@ def _without_infinities(gradient: Tensor) -> Tensor:
 
 @contextmanager
 def _dense(name: str, conv: MessagePassing, adjacency: Tensor) -> Generator[None]:
-    if not isinstance(conv, DENSE):
+    if not _knows_dense(conv):
         raise InputError(
-            f"The dense relaxation of Eqs. 11–12 knows {listing(c.__name__ for c in DENSE)}; "
-            f"'{name}' is a {type(conv).__name__}. Use search=Swap() or Blocks()."
+            f"The dense relaxation of Eqs. 11–12 knows {listing(c.__name__ for c in DENSE)} with "
+            f"symmetric normalisation; '{name}' is a {type(conv).__name__}. "
+            "Use search=EdgeSwap() or Blocks()."
         )
     formula = _dense_gcn if isinstance(conv, GCNConv) else _dense_cheb
 
@@ -214,11 +242,15 @@ def _dense(name: str, conv: MessagePassing, adjacency: Tensor) -> Generator[None
         del vars(conv)["forward"]
 
 
+def _knows_dense(conv: MessagePassing) -> bool:
+    return isinstance(conv, DENSE) and getattr(conv, "normalization", "sym") == "sym"
+
+
 def _dense_gcn(conv: GCNConv, x: Tensor, adjacency: Tensor) -> Tensor:
     """D̃^(−1/2) (A + I) D̃^(−1/2) X W + b, transposed as messages go."""
     h = conv.lin(x)
     if conv.normalize:
-        loops = (2.0 if conv.improved else 1.0) * conv.add_self_loops
+        loops = float(conv.add_self_loops)  # once: improved=True asks for weights
         scale = _inverse_root(adjacency.sum(dim=0) + loops)
         h = scale * (adjacency.T @ (scale * h) + loops * scale * h)
     else:

@@ -201,7 +201,9 @@ class Rewiring:
                 return
             tried = self.double_swaps(self.random_slots(generator), generator)
             order = torch.rand(len(tried), generator=generator).to(tried.slots.device)
-            found, order = self.allowed(tried, order, keep=1)
+            # Mixed well, what remains of the reference's may only go.
+            mixed = done >= 10 * self.pairs.shape[1]
+            found, order = self.allowed(tried, order, keep=0.0 if mixed else 1.0)
             chosen = found.of(disjoint(found.ends, self.nodes, order))
             self.place(self.exchanged(chosen))
             done += len(chosen)
