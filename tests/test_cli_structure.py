@@ -145,3 +145,16 @@ def test_what_does_not_go_together(arguments, sentence, run, monkeypatch):
     assert complaints.count("\n") == 1
     assert (code, out) == (2, "")
     assert not Path("audit").exists()
+
+
+def test_undirected_goes_with_a_dataset(run: Callable[..., tuple[Any, str, str]]) -> None:
+    code, _, complaint = run(*STRUCTURE, "--undirected")
+    assert code == 2
+    assert re.search("--undirected goes with --dataset; got --data", complaint)
+
+
+def test_layers_are_matched_jointly(run: Callable[..., tuple[Any, str, str]]) -> None:
+    run(*GRAPH, "--layer", "1+layer2", "--vary", "structure")
+    row = rows()[0]
+    assert row["layer"] == "layer1 + layer2"
+    assert set(row["layer_errors"]) == {"layer1", "layer2"}

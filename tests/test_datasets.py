@@ -269,3 +269,14 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 def test_csbm_says_what_cannot_be(options, sentence):
     with pytest.raises(gm.InputError, match=sentence):
         gm.datasets.csbm(**options)
+
+
+@pytest.mark.usefixtures("real_data")
+def test_undirected_edges_go_both_ways_without_loops():
+    data = gm.datasets.load("chameleon", undirected=True)
+    assert data.is_undirected()
+    assert not data.has_self_loops()
+    raw = gm.datasets.load("chameleon")
+    proper = raw.edge_index[:, raw.edge_index[0] != raw.edge_index[1]]
+    pairs = {tuple(sorted(edge)) for edge in proper.T.tolist()}
+    assert data.num_edges == 2 * len(pairs)

@@ -66,6 +66,10 @@ DatasetOption = Annotated[
     str | None,
     typer.Option("--dataset", help=f"One of: {', '.join(datasets.NAMES)}. (default: csbm)"),
 ]
+UndirectedOption = Annotated[
+    bool,
+    typer.Option("--undirected", help="Of --dataset: every edge both ways, no self-loops."),
+]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="Your own graph: a PyG Data, or a dict of tensors, torch.saved."),
@@ -97,6 +101,7 @@ DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, 
 @app.command("audit")
 def audit_command(
     dataset: DatasetOption = None,
+    undirected: UndirectedOption = False,
     data: DataOption = None,
     model: ModelOption = "gcn",
     weights: WeightsOption = None,
@@ -107,7 +112,10 @@ def audit_command(
     adversarial: AdversarialOption = False,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", help="A layer, repeatable; see `layers` (default: all)."),
+        typer.Option(
+            "--layer",
+            help="A layer, repeatable; a+b matches both jointly; see `layers` (default: all).",
+        ),
     ] = None,
     vary: Annotated[VaryName, typer.Option("--vary", help="What may vary.")] = VaryName.FEATURES,
     degrees: Annotated[
@@ -140,7 +148,7 @@ def audit_command(
 ) -> None:
     """Build metamers of a graph, score them, and write a report to look at."""
     zoo_options = _zoo_options(hidden, depth, activation, residual, adversarial, model)
-    graph, network, names = _problem(dataset, data, model, weights, zoo_options, device)
+    graph, network, names = _problem(dataset, undirected, data, model, weights, zoo_options, device)
     numbered = network.layer_names if isinstance(network, zoo.Model) else []
     chosen: list[Layer] | None = [_layer(name, numbered) for name in layer or []] or None
     try:
@@ -189,6 +197,7 @@ def audit_command(
 @app.command("layers")
 def layers_command(
     dataset: DatasetOption = None,
+    undirected: UndirectedOption = False,
     data: DataOption = None,
     model: ModelOption = "gcn",
     weights: WeightsOption = None,
@@ -201,7 +210,7 @@ def layers_command(
 ) -> None:
     """List the layers of a model that metamers can be built for, with their shapes."""
     zoo_options = _zoo_options(hidden, depth, activation, residual, adversarial, model)
-    graph, network, _ = _problem(dataset, data, model, weights, zoo_options, device)
+    graph, network, _ = _problem(dataset, undirected, data, model, weights, zoo_options, device)
     for one in layers(network, graph):
         typer.echo(str(one))
 
@@ -234,7 +243,13 @@ def command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def _layer(name: str, numbered: list[str]) -> str:
+def _layer(name: str, numbered: list[str]) -> Layer:
+    """One layer, or several that are matched jointly: layer1+layer2."""
+    parts = [_counted(part, numbered) for part in name.split("+")]
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _counted(name: str, numbered: list[str]) -> str:
     """A zoo model's layers may be counted as the paper does, from 1."""
     return numbered[int(name) - 1] if name.isdecimal() and 0 < int(name) <= len(numbered) else name
 
@@ -282,6 +297,7 @@ def _search(name: str, **options: Any) -> Search:
 
 def _problem(
     dataset: str | None,
+    undirected: bool,
     data: Path | None,
     model: str,
     weights: Path | None,
@@ -291,8 +307,17 @@ def _problem(
     """Graph and trained model on the device, and what to call them."""
     if dataset is not None and data is not None:
         raise InputError("--dataset and --data name two graphs; give one of them.")
+    if undirected and data is not None:
+        raise InputError(
+            "--undirected goes with --dataset; got --data. Use torch_geometric.utils.to_undirected "
+            "and remove_self_loops before you save the graph."
+        )
     where = _device(device)
-    graph = load_graph(data) if data is not None else datasets.load(dataset or "csbm")
+    graph = (
+        load_graph(data)
+        if data is not None
+        else datasets.load(dataset or "csbm", undirected=undirected)
+    )
     check_data(graph)
     graph = graph.to(str(where))
     names: dict[str, Any] = {

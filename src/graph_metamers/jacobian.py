@@ -152,15 +152,13 @@ def products(read: Reading) -> tuple[Product, Product, torch.Size]:
         return lambda v: torch.zeros_like(h), lambda w: torch.zeros_like(y), h.shape
     # Jᵀw is linear in w: its derivative along v, taken in w, is J v.
     w = torch.zeros_like(h, requires_grad=True)
-    (transposed,) = torch.autograd.grad(h, y, w, create_graph=True, materialize_grads=True)
+    (transposed,) = torch.autograd.grad(h, y, w, create_graph=True)
     if not transposed.requires_grad:
         raise InputError(NO_SECOND_DERIVATIVE)
 
     def forth(v: Tensor) -> Tensor:
         try:
-            (change,) = torch.autograd.grad(
-                transposed, w, v, retain_graph=True, materialize_grads=True
-            )
+            (change,) = torch.autograd.grad(transposed, w, v, retain_graph=True)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -290,7 +288,7 @@ def _pattern(edges: Tensor, nodes: int) -> sparse.csr_array:
 def _colours(pattern: sparse.csr_array) -> np.ndarray[Any, Any]:
     """Greedy: two nodes of one colour have no neighbour in common."""
     near = sparse.csr_array(pattern @ pattern.T)
-    colours = np.full(near.shape[0], -1)
+    colours = np.full(len(near.indptr) - 1, -1)
     for node in np.argsort(-np.diff(near.indptr)):
         taken = set(colours[near.indices[near.indptr[node] : near.indptr[node + 1]]].tolist())
         colour = 0

@@ -1,0 +1,145 @@
+"""The paper's theory, measured: how much of its input a nonlinearity collapses."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch_geometric.data import Data
+
+from graph_metamers.errors import InputError, listing
+from graph_metamers.probe import Forward, Layer, Probe
+from graph_metamers.probe.trace import ACTIVATION_FUNCTIONS
+
+OFF = 1e-6  # |σ'| at or below which a unit is collapsed
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationVolume:
+    """What the nonlinearity that ends a layer does to volume.
+
+    Attributes:
+        layer: Which layer.
+        log_volume: Σ log |σ'(z)| over all units that are on; below 0 it contracts.
+        collapsed: How many units are off, |σ'| ≤ 1e-6.
+        share: Of all units.
+        node_log_volume: The sum of each node.
+        node_collapsed: The number of each node.
+    """
+
+    layer: str
+    log_volume: float
+    collapsed: int
+    share: float
+    node_log_volume: Float[Tensor, " nodes"]
+    node_collapsed: Int[Tensor, " nodes"]
+
+    @property
+    def log_determinant(self) -> float:
+        """Log |det Dσ| (Eq. 24): minus infinity as soon as one unit is off."""
+        return -float("inf") if self.collapsed else self.log_volume
+
+    def __repr__(self) -> str:
+        return (
+            f"ActivationVolume({self.layer}, log volume {self.log_volume:,.1f} over the units "
+            f"that are on, {self.collapsed:,} collapsed ({self.share:.1%}))"
+        )
+
+
+def activation_volume(
+    model: nn.Module, data: Data, layer: Layer, *, forward: Forward | None = None
+) -> ActivationVolume:
+    """How the nonlinearity that ends a layer changes volume (Eqs. 23–24).
+
+        log |det Dσ(z)| = Σ_i log |σ'(z_i)|
+
+    over the units that are on, |σ'| > 1e-6; with one that is off the determinant is zero, so those
+    are counted apart. σ' is the derivative at the activation's input, by autograd. One forward.
+
+    Args:
+        model: A trained model. It is left exactly as found.
+        data: The reference graph.
+        layer: One layer that ends in an elementwise activation, a module of torch's or a function.
+        forward: How to call the model where the names of its arguments do not say so.
+
+    Returns:
+        The logarithm of the volume and the collapsed units, of the layer and of each node.
+
+    Raises:
+        InputError: The layer does not end in an elementwise activation, or there are several.
+
+    Example:
+        >>> from graph_metamers import datasets, zoo
+        >>> data = datasets.csbm(nodes=60, features=40)
+        >>> activation_volume(zoo.GCN(40, 3, activation="leaky_relu"), data, "layer1").collapsed
+        0
+    """
+    with Probe(model, data, forward) as probe:
+        targets = probe.targets(layer)
+        if len(targets) > 1:
+            raise InputError(
+                f"activation_volume takes one layer; got {len(targets)}. Ask for each in turn."
+            )
+        with torch.no_grad(), _LastActivation() as last:
+            (h,) = probe.activations(targets, probe.data)
+        if last.output is not h:
+            raise InputError(
+                f"activation_volume needs a layer that ends in an elementwise activation, such "
+                f"as ReLU; {targets[0].label} does not. Choose among "
+                f"{listing(probe.layers.names)} one that does."
+            )
+        slope = last.derivative().abs().reshape(len(h), -1).double().cpu()
+    off = slope <= OFF
+    log_volume = slope.masked_fill(off, 1.0).log().sum(dim=1)
+    return ActivationVolume(
+        layer=targets[0].label,
+        log_volume=float(log_volume.sum()),
+        collapsed=int(off.sum()),
+        share=float(off.double().mean()),
+        node_log_volume=log_volume,
+        node_collapsed=off.sum(dim=1),
+    )
+
+
+_NAMES = ACTIVATION_FUNCTIONS | {
+    "selu_",
+    "rrelu_",
+    "logsigmoid",
+    "hardshrink",
+    "softshrink",
+    "tanhshrink",
+    "threshold",
+}
+
+
+class _LastActivation(TorchFunctionMode):
+    """Remembers the input of the activation function that was called last, and its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: Any = None
+        self._function: Any = None
+        self._input = torch.zeros(0)
+        self._others: tuple[Any, ...] = ()
+        self._options: dict[str, Any] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = kwargs or {}
+        if getattr(func, "__name__", "") not in _NAMES or not args:
+            return func(*args, **options)
+        self._input = args[0].clone()  # in place it would be overwritten
+        self._function, self._others, self._options = func, args[1:], options
+        self.output = func(*args, **options)
+        return self.output
+
+    def derivative(self) -> Tensor:
+        """σ'(z), of the shape of z."""
+        z = self._input.detach().requires_grad_()
+        with torch.enable_grad():
+            out = self._function(z.clone(), *self._others, **self._options)
+        (slope,) = torch.autograd.grad(out.sum(), z)
+        return slope
