@@ -27,7 +27,7 @@ from torch_geometric.nn import (
 
 import graph_metamers as gm
 from graph_metamers.probe.preserve import preserved
-from graph_metamers.vary.operators import operator_of, soft_edges, unreached
+from graph_metamers.vary.operators import operator_of, soft_edges
 from helpers import left_as_found, seeded
 
 NODES, WIDTH = 9, 4
@@ -313,19 +313,13 @@ def test_convolutions_that_no_soft_edge_reaches(conv):
     model = nn.ModuleDict({"first": GCNConv(W, W), "odd": conv}).double()
     name = type(conv).__name__
     assert operator_of(conv) is None
-    assert unreached(model) == [f"'odd' ({name}, aggr={conv.aggr!r})"]
     sentence = rf"No soft edge reaches {name} 'odd' exactly \(aggr=.*\)\. Use search=EdgeSwap\(\)"
     with left_as_found(model), pytest.raises(gm.InputError, match=sentence):
         run(model, with_weight(data, torch.ones(data.num_edges).double()))
 
 
 def test_all_others_are_reached():
-    model = nn.ModuleDict({name.replace(".", ""): build() for name, build in CONVOLUTIONS.items()})
-    assert unreached(model) == []
-    knows = [name for name in CONVOLUTIONS if name.startswith(("GCN", "Cheb"))]
-    knows.remove("Cheb random walk")
-    named = [entry.split("'")[1] for entry in unreached(model, dense=True)]
-    assert named == [name for name in CONVOLUTIONS if name not in knows]
+    assert all(operator_of(build()) for build in CONVOLUTIONS.values())
 
 
 @pytest.mark.parametrize("name", ["GCN", "GIN", "SAGE mean", "GAT", "Transformer"])

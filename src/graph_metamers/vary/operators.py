@@ -74,20 +74,6 @@ def operator_of(conv: MessagePassing) -> Operator | None:
     return "mean" if isinstance(conv.aggr_module, MeanAggregation) else None
 
 
-def unreached(model: nn.Module, *, dense: bool = False) -> list[str]:
-    """Names of the convolutions that no soft edge reaches exactly, with their classes.
-
-    >>> from torch_geometric.nn import GraphSAGE
-    >>> unreached(GraphSAGE(4, 4, 1, aggr="max"))
-    ["'convs.0' (SAGEConv, aggr='max')"]
-    """
-    return [
-        f"'{name}' ({type(conv).__name__}, aggr={conv.aggr!r})"
-        for name, conv in _convolutions(model).items()
-        if (not _knows_dense(conv) if dense else operator_of(conv) is None)
-    ]
-
-
 @contextmanager
 def soft_edges(model: nn.Module, graph: Data) -> Generator[None]:
     """Inside, the model runs on the soft edges of `graph`.
