@@ -162,7 +162,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each method")
+    parser.add_argument("--seconds", type=float, default=45.0, help="of each method")
     parser.add_argument("--steps", type=int, default=60, help="of the search on PubMed")
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--picture", type=Path)
