@@ -241,7 +241,8 @@ def structure_rows(rows: list[dict[str, Any]]) -> list[str]:
     """A row for each dataset, model, layer and number of steps: means over the seeds."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        key = (row["dataset"], row["model"], row["layers"], row["steps_asked"])
+        degrees = "fixed" if "fixed" in row["vary"] else "free"
+        key = (row["dataset"], row["model"], row["layers"], degrees, row["steps_asked"])
         groups.setdefault(key, []).append(row)
     return [
         "| " + " | ".join([*map(str, key), str(len(group)), *_edge_cells(group)]) + " |"

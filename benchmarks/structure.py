@@ -94,11 +94,16 @@ def prbcd(model: nn.Module, data: Data, seconds: float) -> dict[str, Any]:
             Layer(), block_size=20 * edges, epochs=5, epochs_resampling=4, loss=closeness,
             lr=lr, log=False,
         )  # fmt: skip
-        first = time.perf_counter()
-        attack.attack(data.x, start, target, 2 * edges)
-        a_step = (time.perf_counter() - first) / 30  # with the 20 final samples and 5 epochs
-        attack.epochs = max(10, round(seconds / 3 / a_step) - 30)
+        spent: list[float] = []
+        for epochs in (5, 15):
+            attack.epochs = attack.epochs_resampling = epochs
+            first = time.perf_counter()
+            attack.attack(data.x, start, target, 2 * edges)
+            spent.append(time.perf_counter() - first)
+        an_epoch = (spent[1] - spent[0]) / 10
+        attack.epochs = max(10, round((seconds / 3 - spent[0]) / an_epoch) + 5)
         attack.epochs_resampling = round(0.8 * attack.epochs)
+        began += sum(spent)  # they are not counted
         found, _ = attack.attack(data.x, start, target, 2 * edges)
         with torch.no_grad():
             error = activation_error(target, model.layer1(data.x, found))

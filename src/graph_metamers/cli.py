@@ -245,7 +245,7 @@ def command_line() -> str:
 
 def _layer(name: str, numbered: list[str]) -> Layer:
     """One layer, or several that are matched jointly: layer1+layer2."""
-    parts = [_counted(part, numbered) for part in name.split("+")]
+    parts = [_counted(part.strip(), numbered) for part in name.split("+")]
     return parts[0] if len(parts) == 1 else parts
 
 
@@ -323,6 +323,8 @@ def _problem(
     names: dict[str, Any] = {
         "dataset": data.name if data is not None else (dataset or "csbm").lower(),
     }
+    if undirected:
+        names["dataset"] += ", undirected"
     if ":" in model or model.endswith(".py"):
         if zoo_options:
             raise InputError(

@@ -1,8 +1,7 @@
 """metamer(): the one page that ties probe, vary, search and measure."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graph_metamers.digests import digest
-from graph_metamers.errors import InputError, check_count, check_positive, describe, listing
+from graph_metamers.errors import InputError, check_count
 from graph_metamers.measure import (
     activation_correlation,
     activation_error,
@@ -20,25 +19,21 @@ from graph_metamers.measure import (
     predicted_class,
     prediction_match,
 )
+from graph_metamers.pose import pose, prepared
 from graph_metamers.probe import (
     Forward,
     Layer,
-    LinearRead,
     Probe,
     Target,
-    find_linear_read,
-    record_flows,
 )
-from graph_metamers.probe.layers import duplicates
 from graph_metamers.progress import progress_bar
 from graph_metamers.result import Metamer, setting
 from graph_metamers.search import Problem, Search, Solution, Status, configured
 from graph_metamers.similarity import node_similarity, similarities, triviality
 from graph_metamers.storage import (
-    graph_tensors,
     make_folder,
 )
-from graph_metamers.vary import Edges, Vary, soft_edges, vary_features
+from graph_metamers.vary import Vary, vary_features
 
 
 def metamer(
@@ -59,7 +54,8 @@ def metamer(
 
     Time and memory are those of the search, whose docstring states them: `Adam` takes
     `search.steps` times one forward and backward pass to the layer, and memory about ten times
-    that of `data.x` besides the model's own; `Swap` and `Exact` far less time.
+    that of `data.x` besides the model's own; `Swap` and `Exact` far less time; `EdgeSwap` memory
+    as the edges.
 
     Args:
         model: A trained model. It is left exactly as found.
@@ -100,12 +96,12 @@ def metamer(
     search = configured(search)
     if checkpoint is not None:
         make_folder(Path(checkpoint).parent)
-    data = _prepared(data, vary)
+    data = prepared(model, data, vary, forward)
     with Probe(model, data, forward) as probe:
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
         away = _avoided(avoid, data)
-        problem = _pose(probe, targets, vary, tol, digest(search, seed, forward, away))
+        problem = pose(probe, targets, vary, tol, digest(search, seed, forward, away))
         problem = dataclasses.replace(problem, avoid=tuple(away))
         search = search.choose(problem)
         search.check(vary)
@@ -210,111 +206,12 @@ def preflight(
     Raises:
         InputError: What `metamer` would raise.
     """
-    with Probe(model, _prepared(data, vary), forward) as probe:
+    with Probe(model, prepared(model, data, vary, forward), forward) as probe:
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
-        problem = _pose(probe, targets, vary, tol, "")
+        problem = pose(probe, targets, vary, tol, "")
         configured(search).choose(problem).check(vary)
         return _join(targets)
-
-
-def _prepared(data: Data, vary: Vary | None) -> Data:
-    if not isinstance(vary, Vary) or not isinstance(data, Data):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return data  # what is wrong is said when the model is opened
-    return vary.prepared(data)
-
-
-def _pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: str) -> Problem:
-    """The reference's activations become the targets."""
-    check_positive("tol", tol)
-    if not isinstance(vary, Vary):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(f"vary must be a configured one such as BinaryFeatures(); got {vary!r}.")
-    vary.check(probe.data)
-    repeated = duplicates(targets)
-    if repeated:
-        raise InputError(f"layer names {repeated[0]} twice; name each layer once.")
-    with torch.no_grad():
-        probe.output(probe.data)  # it is scored at the end: say now if that cannot be
-        activations = probe.activations(targets, probe.data)
-        again = probe.activations(targets, probe.data)
-    for target, h, other in zip(targets, activations, again, strict=True):
-        if not torch.isfinite(h).all():
-            raise InputError(
-                f"The activation at {target.label} holds NaN or infinite entries on the "
-                "reference graph. Check the model's weights and data.x."
-            )
-        if not h.any():
-            raise InputError(
-                f"The activation at {target.label} is zero everywhere ({describe(h)}): every "
-                "unit is off, so any graph that keeps them off matches. Choose another layer."
-            )
-        if not torch.allclose(h, other, rtol=1e-3, atol=1e-5 * float(h.abs().max())):
-            raise InputError(
-                f"The activation at {target.label} differs between two runs on the same graph: "
-                "the model draws random numbers in evaluation mode. Where it calls F.dropout, "
-                "pass training=self.training."
-            )
-    _check_dependence(probe, targets, activations, vary)
-    functions = [target.function for target in targets]
-    labels = [target.label for target in targets]
-
-    def activate(graph: Data) -> list[Tensor]:
-        with soft_edges(probe.model, graph):
-            return probe.activations(targets, graph)
-
-    @functools.cache
-    def find_read() -> LinearRead | None:
-        read = find_linear_read(probe, targets)
-        return None if read is None else dataclasses.replace(read, activations=softly(read))
-
-    def softly(read: LinearRead) -> Callable[..., list[Tensor]]:
-        def activations(y: Tensor, graph: Data | None = None) -> list[Tensor]:
-            with soft_edges(probe.model, graph or probe.data):
-                return read.activations(y, graph)
-
-        return activations
-
-    return Problem(
-        data=probe.data,
-        vary=vary,
-        targets=activations,
-        activations=activate,
-        tol=tol,
-        find_read=find_read,
-        record=lambda run: record_flows(probe.model, run),
-        identity=digest(probe.model, graph_tensors(probe.data), labels, functions, vary, method),
-    )
-
-
-def _check_dependence(
-    probe: Probe, targets: list[Target], reference: list[Tensor], vary: Vary
-) -> None:
-    for target, moved in zip(targets, _moved(probe, targets, reference, vary), strict=True):
-        if not moved:
-            raise InputError(
-                f"The activation at {target.label} does not depend on what varies "
-                f"({type(vary).__name__}), so every such graph is a metamer there. "
-                f"Choose among {listing(n for n in probe.layers.names if n != target.label)}."
-            )
-
-
-def _moved(
-    probe: Probe, targets: list[Target], reference: list[Tensor], vary: Vary
-) -> Iterator[bool]:
-    generator = torch.Generator().manual_seed(0)
-    if isinstance(vary, Edges):
-        with torch.no_grad():
-            activations = probe.activations(targets, Edges().random(probe.data, generator))
-        yield from (not torch.equal(h, t) for h, t in zip(activations, reference, strict=True))
-        return
-    variable = vary.start(probe.data, generator)
-    for h in probe.activations(targets, variable.render()):
-        gradients: Sequence[Tensor | None] = (None,)
-        if h.requires_grad:
-            gradients = torch.autograd.grad(
-                h.sum(), variable.parameters, allow_unused=True, retain_graph=True
-            )
-        yield any(gradient is not None for gradient in gradients)
 
 
 @torch.no_grad()

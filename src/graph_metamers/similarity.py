@@ -69,7 +69,7 @@ def structure_scores(reference: Data, graph: Data) -> dict[str, float]:
 
 
 def node_similarity(vary: Vary, reference: Data, graph: Data) -> Float[Tensor, " nodes"]:
-    """Feature similarity of each node, or the share of neighbours that stay."""
+    """Feature similarity of each node, or the overlap of its neighbours."""
     if isinstance(vary, Edges):
         nodes = len(reference["x"])
         return node_edge_overlap(reference["edge_index"], graph["edge_index"], nodes)

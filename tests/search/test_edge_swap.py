@@ -359,7 +359,7 @@ def test_promises_are_kept_where_the_layer_is_linear(kind, moving, directed):
     assert gains.known
     slots = torch.randint(rewiring.pairs.shape[1], (2, 80), generator=generator(1))
     tried = (
-        rewiring.moves(slots[0], generator())
+        rewiring.moves(slots[0], rewiring.random_nodes(slots.shape[1], generator()), generator())
         if moving
         else rewiring.double_swaps(slots, generator())
     )

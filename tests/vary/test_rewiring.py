@@ -49,7 +49,9 @@ def tried(rewiring: Rewiring, kind: str, seed: int) -> Exchanges:
     count = rewiring.pairs.shape[1]
     slots = torch.randint(count, (2, 60), generator=generator(seed))
     if kind == "moves":
-        return rewiring.moves(slots[0], generator(seed))
+        return rewiring.moves(
+            slots[0], rewiring.random_nodes(slots.shape[1], generator(seed + 1)), generator(seed)
+        )
     return rewiring.double_swaps(slots, generator(seed))
 
 

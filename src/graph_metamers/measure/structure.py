@@ -14,6 +14,7 @@ Edges = Int[Tensor, "2 _"]
 
 DENSE_EIGENVALUES = 200  # nodes up to which the whole spectrum is cheaper
 ISOMORPHISM_NODES = 500
+MAX_ITERATIONS = 300  # of Lanczos' method, some seconds for 20,000 nodes
 ATTEMPTS = 1000  # to match two graphs node by node
 
 
@@ -94,7 +95,7 @@ def edge_overlap(edges: Edges, other: Edges, nodes: int) -> dict[str, float]:
 
     Returns:
         `edges_kept` and `edge_jaccard`, both in [0, 1]; 1 is the same graph, 0 no edge in common.
-        Repeated edges count once. NaN where the reference has none.
+        Repeated edges count once, self-loops not at all. NaN where the reference has none.
 
     Raises:
         InputError: The edges point outside.
@@ -103,7 +104,7 @@ def edge_overlap(edges: Edges, other: Edges, nodes: int) -> dict[str, float]:
         >>> edge_overlap(torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 2], [1, 0]]), 3)
         {'edges_kept': 0.5, 'edge_jaccard': 0.3333333333333333}
     """
-    a, b = (_keys(e, nodes).unique() for e in (edges, other))
+    a, b = (_keys(e[:, e[0] != e[1]], nodes).unique() for e in (edges, other))
     shared = int(torch.isin(a, b, assume_unique=True).sum())
     return {
         "edges_kept": shared / len(a) if len(a) else math.nan,
@@ -184,7 +185,7 @@ def spectral_distance(edges: Edges, other: Edges, nodes: int, *, k: int = 20) ->
 
     Returns:
         Zero or more; 0 for the same ones, as isomorphic graphs have. NaN where the reference has
-        no edge.
+        no edge, and where the eigenvalues lie so close together that they were not found.
 
     Raises:
         InputError: The edges point outside, or `k` is not a positive number.
@@ -385,19 +386,22 @@ def _small_eigenvalues(edges: Edges, nodes: int, k: int) -> np.ndarray:
         values = np.linalg.eigvalsh(dense)[-known:]
     else:
         values = _largest_eigenvalues(apply, nodes, known)
+        if values is None:
+            return np.full(k, math.nan)
     found[:known] = 1 - np.sort(values)[::-1]
     return found
 
 
 def _largest_eigenvalues(
     apply: Callable[[np.ndarray], np.ndarray], nodes: int, k: int
-) -> np.ndarray:
+) -> np.ndarray | None:
     """The k largest of a symmetric operator with eigenvalues between −2 and 1, repeated ones too.
 
     Lanczos' method can miss copies of an eigenvalue. So what it found is sent to the far end, and
-    the rest is searched again until nothing that belongs to the k largest is left there.
+    the rest is searched again until nothing that belongs to the k largest is left there. None where
+    a long, thin graph would take very long.
     """
-    from scipy.sparse.linalg import LinearOperator, eigsh
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
     values, vectors = np.empty(0), np.empty((nodes, 0))
     random = np.random.default_rng(0)
@@ -407,14 +411,18 @@ def _largest_eigenvalues(
             return apply(v) - 4 * vectors @ (vectors.T @ v.ravel())
 
         operator = LinearOperator((nodes, nodes), matvec=rest, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-        more, directions = eigsh(
-            operator,  # pyright: ignore[reportArgumentType]
-            1 if len(values) else k,
-            which="LA",
-            ncv=min(nodes, 2 * k + 1),
-            v0=random.standard_normal(nodes),
-            tol=1e-6,  # pyright: ignore[reportArgumentType]
-        )
+        try:
+            more, directions = eigsh(
+                operator,  # pyright: ignore[reportArgumentType]
+                1 if len(values) else k,
+                which="LA",
+                ncv=min(nodes, 2 * k + 1),
+                v0=random.standard_normal(nodes),
+                maxiter=MAX_ITERATIONS,
+                tol=1e-6,  # pyright: ignore[reportArgumentType]
+            )
+        except ArpackNoConvergence:
+            return None
         least = np.sort(values)[-k] if len(values) >= k else -np.inf
         if more.max() <= least + 1e-6 or more.max() < -1.5:
             return np.sort(values)[-k:]

@@ -112,8 +112,10 @@ def _asked(audit: "Audit") -> list[tuple[str, str]]:
 def _snippet(question: dict[str, Any]) -> str:
     """The audit as Python, as far as its settings say it."""
     model, dataset = question["model"], question["dataset"]
-    if dataset in datasets.NAMES and model in zoo.MODELS:
-        made = f"data = gm.datasets.load({dataset!r})\nmodel = gm.zoo.train({model!r}, data).model"
+    name, _, undirected = dataset.partition(", ")
+    if name in datasets.NAMES and undirected in ("", "undirected") and model in zoo.MODELS:
+        loaded = f"{name!r}, undirected=True" if undirected else repr(name)
+        made = f"data = gm.datasets.load({loaded})\nmodel = gm.zoo.train({model!r}, data).model"
     else:
         made = "model, data = ...  # yours, with the digests below"
     layers = [part.split(" + ") if " + " in part else part for part in question["layers"]]

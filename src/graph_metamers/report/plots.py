@@ -177,7 +177,7 @@ def plot_node_similarity(metamer: Metamer, ax: Axes | None = None) -> Axes:
             )
             handles[-1].set_label(f"{text}: {value:.2f}")
     ax.set_xlim(low - 0.02, 1.02)
-    text = "share of a node's neighbours that stay" if edges else "feature similarity of a node"
+    text = "overlap of a node's neighbours" if edges else "feature similarity of a node"
     label_axes(ax, f"{text} (1 = {'all' if edges else 'the same'})", "nodes")
     _node_title(ax, metamer, len(values))
     legend(ax, handles)

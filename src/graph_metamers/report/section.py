@@ -186,7 +186,7 @@ def _curves(group: list[Metamer], shown: Metamer, place: int) -> list[tuple[Mark
     ]
     if kind != "weights":  # a node has no weights of its own
         edges = kind == "structure"
-        what = "share of neighbours that stay" if edges else "feature similarity"
+        what = "overlap of neighbours" if edges else "feature similarity"
         drawn.append(
             (
                 "similarity",

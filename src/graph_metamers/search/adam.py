@@ -68,7 +68,8 @@ class Adam(Search):
     def choose(self, problem: Problem) -> Search:
         if isinstance(problem.vary, Edges):
             variable = problem.vary.start(problem.data, torch.Generator().manual_seed(0))
-            check_relaxation(problem, variable)
+            graph = variable.render()
+            check_relaxation(problem, graph, variable.kept(graph))
         return super().choose(problem)
 
     def run(

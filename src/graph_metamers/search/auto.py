@@ -53,7 +53,12 @@ class Auto(Search):
         budget: dict[str, Any] = {} if self.steps is None else {"steps": self.steps}
         vary = problem.vary
         if isinstance(vary, Edges):
-            return EdgeSwap(**budget)
+            if self.seek != "nearest":
+                raise InputError(
+                    f"seek='{self.seek}' is for features. Of edges Edges(keep=0.0) asks for none "
+                    "in common with the reference."
+                )
+            return EdgeSwap(**budget).choose(problem)
         if swappable(vary):
             return Swap(seek=self.seek, **budget)
         if isinstance(vary, ContinuousFeatures) and _leaves_room(problem):

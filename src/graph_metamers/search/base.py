@@ -16,7 +16,7 @@ from graph_metamers.errors import InputError, listing
 from graph_metamers.probe.flows import Flow
 from graph_metamers.probe.reads import LinearRead
 from graph_metamers.progress import Watch
-from graph_metamers.vary import ContinuousFeatures, Variable, Vary, with_features
+from graph_metamers.vary import ContinuousFeatures, Vary, with_features
 
 Record = Callable[[Callable[[], list[Tensor]]], tuple[list[Tensor], list[Flow]]]
 Seek = Literal["nearest", "random", "farthest"]
@@ -151,7 +151,7 @@ class Search(ABC):
         if problem.avoid and not self.can_avoid:
             raise InputError(
                 f"{type(self).__name__} cannot keep away from other graphs (avoid=, metamers()). "
-                "Use Swap or Exact, where what varies and the layer allow it."
+                "Swap and Exact can, where features vary and the layer allows it."
             )
         return self
 
@@ -253,16 +253,20 @@ def ended(
     return None
 
 
-def check_relaxation(problem: Problem, variable: Variable) -> None:
+def check_relaxation(problem: Problem, graph: Data, plain: Data) -> None:
     """Whether soft edges reach the layers, and as exactly as hard ones.
+
+    Args:
+        problem: What is searched.
+        graph: One with soft edges of weights 0 and 1.
+        plain: The same with hard ones.
 
     Raises:
         InputError: They do not.
     """
-    graph = variable.render()
     soft = problem.activations(graph)
     with torch.no_grad():
-        hard = problem.activations(variable.kept(graph))
+        hard = problem.activations(plain)
     exact = all(
         float((a.detach() - b).norm()) <= 1e-4 * float(b.norm())
         for a, b in zip(soft, hard, strict=True)

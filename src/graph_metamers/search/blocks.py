@@ -21,7 +21,7 @@ from graph_metamers.search.base import (
     features,
 )
 from graph_metamers.search.checkpoint import Checkpoint
-from graph_metamers.vary import Edges, Variable, Vary
+from graph_metamers.vary import Edges, Vary
 from graph_metamers.vary.features import largest
 from graph_metamers.vary.operators import WEIGHT, straight_through
 from graph_metamers.vary.rewiring import Pairs, Rewiring
@@ -80,7 +80,8 @@ class Blocks(Search):
 
     def choose(self, problem: Problem) -> Search:
         self.check(problem.vary)
-        check_relaxation(problem, _Block(problem, self, torch.Generator().manual_seed(0)))
+        block = _Block(problem, self, torch.Generator().manual_seed(0))
+        check_relaxation(problem, block.render(), block.kept())
         return super().choose(problem)
 
     def run(
@@ -115,7 +116,7 @@ class Blocks(Search):
             )
             history.append(float(loss.detach()))
             if not history[-1] >= best.error:
-                best.offer(block.kept(graph), history[-1], step)
+                best.offer(block.kept(), history[-1], step)
             status = self._ended(history, best.error, problem.tol)
             if watch is not None:
                 watch(step, self.steps, best.error)
@@ -154,7 +155,7 @@ class Blocks(Search):
         return Status.MATCHED if best <= tol else Status.BUDGET_SPENT
 
 
-class _Block(Variable):
+class _Block:
     """Pairs of nodes with soft values, and Adam's moments of these."""
 
     def __init__(self, problem: Problem, search: Blocks, generator: torch.Generator) -> None:
@@ -168,10 +169,10 @@ class _Block(Variable):
         self.soft = noise.to(x.device)
         self.soft[: self._count] = 0.5 + self.soft[: self._count].abs() + self.soft.max()
         self.soft.requires_grad_()
-        self.parameters = [self.soft]
         self._moments = torch.zeros(3, len(self.soft), dtype=x.dtype, device=x.device)
 
     def render(self) -> Data:
+        """All pairs of the block, those that are no edges with weight 0."""
         hard = torch.zeros_like(self.soft)
         hard[largest(self.soft, self._count)] = 1
         weight = straight_through(self.soft, hard, self._vary.slope)
@@ -184,7 +185,8 @@ class _Block(Variable):
     def _ways(self) -> int:
         return 2 if self._rewiring.undirected else 1
 
-    def kept(self, graph: Data) -> Data:
+    def kept(self) -> Data:
+        """The plain graph at the current soft values."""
         return self._rewiring.graph(self.pairs[:, largest(self.soft, self._count)])
 
     @torch.no_grad()
@@ -212,7 +214,6 @@ class _Block(Variable):
         moments[:, :keep] = self._moments[:, order]
         self.pairs, self._moments = pairs, moments
         self.soft = soft.requires_grad_()
-        self.parameters = [self.soft]
 
     def _fresh(self, pairs: Pairs, count: int, generator: torch.Generator) -> Int[Tensor, "2 more"]:
         """These pairs and random others behind, about `count` together."""
@@ -235,4 +236,3 @@ class _Block(Variable):
         """Take up what `state` gave."""
         self.pairs, self._moments = state["pairs"], state["moments"]
         self.soft = state["soft"].clone().requires_grad_()
-        self.parameters = [self.soft]

@@ -22,12 +22,13 @@ class Gains:
     """The model's response to exchanges of edges, to second order, at the graph last looked at.
 
     Attributes:
+        width: Channels of all sums together.
         known: Whether there is anything to go by: a PyG convolution that gradients reach.
     """
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self.known = False
+        self.known, self.width = False, 0
         self._kappa = {2: 1.0, 1: 1.0}  # by how many pairs an exchange changes
         self._drawn = 0
         self._curvature: list[Tensor] = []
@@ -54,10 +55,13 @@ class Gains:
         problem = self._problem
         with torch.enable_grad():
             activations, flows = problem.record(lambda: run(graph))
+            # A pooled graph has other nodes.
+            flows = [flow for flow in flows if len(flow.contents) == len(graph["x"])]
             self.known = bool(flows) and all(h.requires_grad for h in activations)
             if not self.known:
                 return
             offsets = [flow.offset for flow in flows]
+            self.width = sum(offset.shape[1] for offset in offsets)
             loss = problem.mean_error(activations)
             self._gradients = _gradients([loss], offsets)
             if not self._drawn:
@@ -91,6 +95,8 @@ class Gains:
 
     def learn(self, exchanges: Exchanges, promised: float, came: float) -> None:
         """Trust the curvature less when a promise was not kept, more when it was."""
+        if not promised < 0:
+            return
         kind, kept = len(exchanges.slots), came / promised
         if kept > 0.6:
             self._kappa[kind] = max(0.5, 0.8 * self._kappa[kind])

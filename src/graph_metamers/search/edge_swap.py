@@ -1,5 +1,6 @@
 """Discrete search for edges: exchange many at a time, keep what lowers the true error."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from graph_metamers.vary.rewiring import Exchanges, Pairs, Rewiring, disjoint
 SHARE = 0.25  # of the edges for which an exchange is looked for in a step
 TRIES = 64  # candidates for each of them
 CHUNK = 1 << 9  # edges looked at together
+ENTRIES = 1 << 22  # channels of their candidates at most
+POOL = 1 << 13  # candidates that they share
 MOVES = 0.5  # share of the steps that move edges to other nodes, where degrees are free
 ATTEMPTS = 4  # each with a quarter of the exchanges of the one before
 
@@ -109,11 +112,13 @@ class EdgeSwap(Search):
             generator.set_state(saved["generator"].cpu())
             history, best = saved["history"], tuple(saved["best"])
 
-        while (status := self._ended(history, problem.tol)) is None:
+        lowest = list(itertools.accumulate(history, min))  # the least error up to each step
+        while (status := self._ended(lowest, problem.tol)) is None:
             step = len(history)
             heat = self.temperature * (1 - step / self.steps) ** 2 / rewiring.nodes
             walk.take(heat * walk.error, generator)
             history.append(walk.error)
+            lowest.append(min(walk.error, lowest[-1]))
             if walk.error < best[0]:
                 best = walk.error, step, rewiring.pairs
             if watch is not None:
@@ -140,9 +145,9 @@ class EdgeSwap(Search):
             seconds=saving.seconds,
         )
 
-    def _ended(self, history: list[float], tol: float) -> Status | None:
+    def _ended(self, lowest: list[float], tol: float) -> Status | None:
         return ended(
-            history,
+            lowest,
             tol,
             steps=self.steps,
             stop_at_tol=self.stop_at_tol,
@@ -213,7 +218,9 @@ class _Walk:
         if not gains.known:
             slots = rewiring.random_slots(generator)
             found = (
-                rewiring.moves(slots[0], generator)
+                rewiring.moves(
+                    slots[0], rewiring.random_nodes(slots.shape[1], generator), generator
+                )
                 if moving
                 else rewiring.double_swaps(slots, generator)
             )
@@ -225,7 +232,9 @@ class _Walk:
         # Some at a time: what is being weighed stays in the processor's cache.
         best = [
             self._best_partners(first, moving, generator)
-            for first in order.to(rewiring.pairs.device).split(CHUNK)
+            for first in order.to(rewiring.pairs.device).split(
+                max(1, min(CHUNK, ENTRIES // (TRIES * gains.width)))
+            )
         ]
         found = Exchanges.joined([each for each, _ in best])
         return rewiring.allowed(found, torch.cat([p for _, p in best]), self._vary.keep)
@@ -236,11 +245,14 @@ class _Walk:
         """Of each pair the exchange that promises most, of 64 random ones."""
         rewiring = self._rewiring
         slots = first.repeat_interleave(TRIES)
+        count = rewiring.nodes if moving else rewiring.pairs.shape[1]
+        # From few enough that all that is read of them stays in the processor's cache.
+        pool = torch.randint(count, (min(count, POOL),), generator=generator)
+        drawn = pool[torch.randint(len(pool), slots.shape, generator=generator)].to(slots)
         if moving:
-            found = rewiring.moves(slots, generator)
+            found = rewiring.moves(slots, drawn, generator)
         else:
-            second = torch.randint(rewiring.pairs.shape[1], slots.shape, generator=generator)
-            found = rewiring.double_swaps(torch.stack([slots, second.to(slots)]), generator)
+            found = rewiring.double_swaps(torch.stack([slots, drawn]), generator)
         # What comes must be new at its place; the other rules are looked at afterwards.
         same = (found.comes == found.goes) & (found.comes >= 0)
         idle = (found.new[0] == found.new[1]).any(dim=0) | same.any(dim=0)

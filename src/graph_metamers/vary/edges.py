@@ -72,20 +72,14 @@ class Edges(Vary):
                 "Edges needs data.edge_index; data has only adj_t. Set "
                 "data.edge_index = torch_geometric.utils.to_edge_index(data.adj_t.t())[0]."
             )
-        for name in ("edge_weight", "edge_attr"):
-            if data.get(name) is not None:
+        for name in data.keys():  # noqa: SIM118, a Data is no dictionary
+            if name != "edge_index" and data.is_edge_attr(name):
                 raise InputError(
                     f"Edges cannot vary a graph with data.{name}: an edge that comes has none. "
                     f"Remove it (del data.{name}), or vary=EdgeWeights()."
                 )
+        check_distinct(data, "Edges")
         nodes = len(data["x"])
-        keys = edges[0] * nodes + edges[1]
-        repeated = len(keys) - len(keys.unique())
-        if repeated:
-            raise InputError(
-                f"Edges needs a graph without repeated edges; {repeated} of {len(keys)} are. Use "
-                "data.edge_index = torch_geometric.utils.coalesce(data.edge_index)."
-            )
         proper = int((edges[0] != edges[1]).sum())
         if not 0 < proper < nodes * (nodes - 1):
             raise InputError(
@@ -113,7 +107,8 @@ class Edges(Vary):
         if left:
             raise InputError(
                 f"keep={self.keep:g} was not reached: {left} more of the reference's "
-                f"{rewiring.pairs.shape[1]} edges had to stay. Allow more, or degrees='free'."
+                f"{rewiring.pairs.shape[1]} edges had to stay. Allow more"
+                + (", or degrees='free'." if self.degrees == "fixed" else ".")
             )
 
     def start(self, data: Data, generator: torch.Generator) -> "DenseVariable":
@@ -153,8 +148,19 @@ class DenseVariable(Variable):
         soft = torch.randn(nodes, nodes, generator=generator, dtype=x.dtype).to(x.device)
         # Each pair once: below the diagonal P is 0, and so is its gradient.
         below = torch.ones_like(soft, dtype=torch.bool).tril()
-        self._soft = soft.masked_fill_(below, NEVER).requires_grad_()
+        soft.masked_fill_(below, NEVER)
         self._edges = data["edge_index"].shape[1] // 2
+        # The largest values go to the pairs of the graph that `Edges.random` draws.
+        rewiring = Rewiring(data)
+        vary.scatter(rewiring, torch.Generator().manual_seed(generator.initial_seed()))
+        u, v = rewiring.pairs.sort(dim=0).values
+        wanted = torch.zeros(nodes * nodes, dtype=torch.bool, device=x.device)
+        there = wanted.clone()
+        wanted[u * nodes + v] = True
+        there[largest(soft.view(-1), self._edges)] = True
+        come, go = ((a & ~b).nonzero().view(-1) for a, b in ((wanted, there), (there, wanted)))
+        soft.view(-1)[torch.cat([come, go])] = soft.view(-1)[torch.cat([go, come])]
+        self._soft = soft.requires_grad_()
         self.parameters = [self._soft]
 
     def render(self) -> Data:
@@ -170,6 +176,17 @@ class DenseVariable(Variable):
         hard = copy.copy(self._data)
         hard.edge_index = graph[ADJACENCY].detach().nonzero().T.contiguous()
         return hard
+
+
+def check_distinct(data: Data, what: str) -> None:
+    """Raise where an edge is there twice."""
+    keys = data["edge_index"][0] * len(data["x"]) + data["edge_index"][1]
+    repeated = len(keys) - len(keys.unique())
+    if repeated:
+        raise InputError(
+            f"{what} needs a graph without repeated edges; {repeated} of {len(keys)} are. Use "
+            "data.edge_index = torch_geometric.utils.coalesce(data.edge_index)."
+        )
 
 
 def _uniform(rewiring: Rewiring, generator: torch.Generator, keep: float) -> Tensor:
@@ -197,8 +214,8 @@ class EdgeWeights(Vary):
     """Real-valued weights of the reference's edges vary within bounds; the edges stay.
 
     Started at the mean and spread of the reference's weights (ones where it has none) and
-    clipped, as features are (Eq. 7). For models that use `edge_weight`; undirected edges have the
-    same weight both ways.
+    clipped, as features are (Eq. 7). For models that use `edge_weight`; where both directions of
+    every edge have the same weight in the reference, they have in the metamer.
 
     Args:
         low: Least weight, None for no bound.
@@ -238,8 +255,8 @@ class EdgeWeights(Vary):
 
     def prepared(self, data: Data) -> Data:
         """The same graph with weights: ones where it has none."""
-        if data.get("edge_weight") is not None:
-            return data
+        if data.get("edge_weight") is not None or data.x is None or data.edge_index is None:
+            return data  # what is missing is said later
         graph = copy.copy(data)
         x: Tensor = data["x"]
         graph["edge_weight"] = x.new_ones(data["edge_index"].shape[1])
@@ -248,6 +265,7 @@ class EdgeWeights(Vary):
     def check(self, data: Data) -> None:
         if data.edge_index is None:
             raise InputError("EdgeWeights needs data.edge_index; data has only adj_t.")
+        check_distinct(data, "EdgeWeights")
         weight: Tensor = self.prepared(data)["edge_weight"]
         if weight.dim() != 1 or not weight.is_floating_point():
             raise InputError(
@@ -274,12 +292,11 @@ class WeightVariable(Variable):
         self._bounds, self._data = vary.bounds, data
         weight: Tensor = data["edge_weight"].detach()
         edges, nodes = data["edge_index"], len(data["x"])
-        keys = edges[0] * nodes + edges[1]
-        if is_symmetric(edges, nodes):
-            keys = edges.amin(dim=0) * nodes + edges.amax(dim=0)
-        pairs, self._pair = keys.unique(return_inverse=True)
-        deviation = float(weight.std()) if len(weight) > 1 else 0.0
-        noise = torch.randn(len(pairs), generator=generator, dtype=weight.dtype).to(weight.device)
+        self._pair = _pairs(edges, weight, nodes)
+        # The deviation of equal numbers is not quite 0 in floating point.
+        deviation = 0.0 if bool((weight == weight[0]).all()) else float(weight.std())
+        count = int(self._pair.max()) + 1
+        noise = torch.randn(count, generator=generator, dtype=weight.dtype).to(weight.device)
         soft = weight.mean() + (deviation or vary.spread) * noise
         self._soft = soft.requires_grad_()
         self.parameters = [self._soft]
@@ -288,3 +305,14 @@ class WeightVariable(Variable):
         graph = copy.copy(self._data)
         graph["edge_weight"] = self._soft.clamp(*self._bounds)[self._pair]
         return graph
+
+
+def _pairs(edges: Tensor, weight: Tensor, nodes: int) -> Tensor:
+    """A number for each edge, the same for both directions where their weights are."""
+    keys = edges[0] * nodes + edges[1]
+    both = edges.amin(dim=0) * nodes + edges.amax(dim=0)
+    order, turned = keys.argsort(), (edges[1] * nodes + edges[0]).argsort()
+    same = torch.equal(keys[order], (edges[1] * nodes + edges[0])[turned])
+    if same and torch.equal(weight[order], weight[turned]):
+        keys = both
+    return keys.unique(return_inverse=True)[1]

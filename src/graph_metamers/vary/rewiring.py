@@ -115,12 +115,19 @@ class Rewiring:
             comes, goes = torch.cat([comes, torch.stack([b, d])]), torch.cat([goes, new[1]])
         return Exchanges(slots, new, ends, receivers, comes, goes)
 
-    def moves(self, slots: Int[Tensor, " tries"], generator: torch.Generator) -> Exchanges:
-        """(a, b) → (a, d): an edge gets another end, the number of edges stays."""
+    def moves(
+        self, slots: Int[Tensor, " tries"], d: Int[Tensor, " tries"], generator: torch.Generator
+    ) -> Exchanges:
+        """(a, b) → (a, d): an edge gets another end, the number of edges stays.
+
+        Args:
+            slots: Place of the pair of each.
+            d: The new end of each.
+            generator: Chooses which end stays.
+        """
         a, b = self.pairs[:, slots]
         turned = _coins(len(a), generator).to(a.device)
         a, b = torch.where(turned, b, a), torch.where(turned, a, b)  # a stays, b goes
-        d = torch.randint(self.nodes, a.shape, generator=generator).to(a.device)
         none = torch.full_like(a, -1)
         ends = torch.stack([a, b, d])
         if self.undirected:
@@ -212,6 +219,10 @@ class Rewiring:
         """How many pairs of the reference are there beyond the share `keep`."""
         kept = int(self.in_reference(self.pairs).sum())
         return max(0, kept - int(keep * self.pairs.shape[1]))
+
+    def random_nodes(self, count: int, generator: torch.Generator) -> Int[Tensor, " count"]:
+        """Nodes, all equally likely."""
+        return torch.randint(self.nodes, (count,), generator=generator).to(self.pairs.device)
 
     def random_slots(self, generator: torch.Generator) -> Int[Tensor, "2 tries"]:
         """All places in random order, two and two."""
