@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn import GATConv, GCNConv, GINConv, GraphConv, SAGEConv, global_mean_pool
+from torch_geometric.nn import (
+    GATConv,
+    GCNConv,
+    GINConv,
+    GraphConv,
+    GraphUNet,
+    SAGEConv,
+    global_mean_pool,
+)
 
 import graph_metamers as gm
 from graph_metamers.measure import edge_overlap
@@ -430,3 +438,41 @@ def test_a_layer_that_no_edge_reaches():
     sentence = r"conv1 does not depend on what varies \(Edges\)"
     with pytest.raises(gm.InputError, match=sentence):
         gm.metamer(model, toy_graph(), "conv1", vary=gm.Edges())
+
+
+# ---------------------------------------------------------------------- what edges cannot be asked
+
+
+def test_edges_cannot_keep_away_from_other_graphs():
+    data = gm.datasets.csbm(nodes=30, features=20)
+    model = seeded(lambda: gm.zoo.GCN(20, 3))
+    with pytest.raises(gm.InputError, match="EdgeSwap cannot keep away from other graphs"):
+        gm.metamers(model, data, "layer1", n=2, vary=gm.Edges(), progress=False)
+
+
+def test_edges_know_no_farthest():
+    data = gm.datasets.csbm(nodes=30, features=20)
+    model = seeded(lambda: gm.zoo.GCN(20, 3))
+    with pytest.raises(gm.InputError, match=r"seek='farthest' is for features.*keep=0\.0"):
+        gm.metamer(model, data, "layer1", vary=gm.Edges(), search=gm.Auto(seek="farthest"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_nodes_promise_nothing_and_break_nothing(seed):
+    ring = torch.arange(30)
+    edges = torch.stack([ring, (ring + 1) % 30])
+    data = Data(x=torch.eye(2)[ring % 2], edge_index=torch.cat([edges, edges.flip(0)], dim=1))
+    search = gm.EdgeSwap(steps=10, temperature=1.0)
+    model = seeded(lambda: gm.zoo.GCN(2, 3))
+    vary = gm.Edges(degrees="fixed")
+    m = gm.metamer(model, data, "layer1", vary=vary, search=search, seed=seed, progress=False)
+    assert m.activation_error == pytest.approx(min(m.history), abs=1e-6)
+    assert m.matched == (m.activation_error <= m.tol)
+
+
+def test_a_model_that_pools():
+    data = gm.datasets.csbm(nodes=60, features=20)
+    model = seeded(lambda: GraphUNet(20, 8, 3, depth=2))
+    search = gm.EdgeSwap(steps=3)
+    m = gm.metamer(model, data, "output", vary=gm.Edges(), search=search, progress=False)
+    assert m.data.num_edges == data.num_edges

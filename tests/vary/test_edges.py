@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.nn import GAT, GCN, GIN, GraphSAGE
+from torch_geometric.nn import GAT, GCN, GIN, GCNConv, GraphSAGE
 from torch_geometric.utils import to_edge_index
 
 import graph_metamers as gm
+from graph_metamers.measure import edge_overlap
 from graph_metamers.vary import edges as module
 from helpers import FEATURES, left_as_found, seeded, toy_graph, unchecked_types, with_adj_t
 
@@ -362,3 +363,61 @@ def test_weights_that_cannot_vary():
     data.edge_weight = torch.ones(12, dtype=torch.long)
     with pytest.raises(gm.InputError, match=r"one real number an edge; got \[12\] of int64\."):
         gm.EdgeWeights().check(data)
+
+
+def test_other_edge_attributes_are_refused():
+    data = gm.datasets.csbm(nodes=20, features=10)
+    data.edge_type = torch.zeros(data.num_edges, dtype=torch.long)
+    with pytest.raises(gm.InputError, match=r"cannot vary a graph with data\.edge_type"):
+        gm.Edges().check(data)
+
+
+def test_loops_are_no_kept_edges():
+    data = gm.datasets.csbm(nodes=20, features=10)
+    loops = torch.arange(20).repeat(2, 1)
+    data.edge_index = torch.cat([data.edge_index, loops], dim=1)
+    graph = gm.Edges(keep=0.0).random(data, torch.Generator().manual_seed(0))
+    assert edge_overlap(data.edge_index, graph.edge_index, 20)["edges_kept"] == 0
+
+
+def test_the_dense_start_is_the_random_graph():
+    data = gm.datasets.csbm(nodes=40, features=10)
+    model = gm.zoo.GCN(10, 3)
+    search = gm.Adam(steps=2)
+    m = gm.metamer(model, data, "layer1", vary=gm.Edges(), search=search, seed=3, progress=False)
+    assert m.history[0] == pytest.approx(m.scores["start_activation_error"], rel=1e-4)
+
+
+def test_equal_weights_start_elsewhere():
+    data = gm.datasets.csbm(nodes=20, features=10)
+    data.edge_weight = torch.full((data.num_edges,), 0.3)
+    variable = gm.EdgeWeights().start(data, torch.Generator().manual_seed(0))
+    assert float(variable.render().edge_weight.std()) > 0.1
+
+
+def test_weights_of_both_directions_stay_apart_where_they_are():
+    edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    data = Data(x=torch.eye(3), edge_index=edges, edge_weight=torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    weight = gm.EdgeWeights().start(data, torch.Generator().manual_seed(0)).render().edge_weight
+    assert len(weight.unique()) == 4
+
+
+def test_weights_of_repeated_edges_are_refused():
+    data = Data(x=torch.eye(2), edge_index=torch.tensor([[0, 0, 1], [1, 1, 0]]))
+    with pytest.raises(gm.InputError, match="EdgeWeights needs a graph without repeated edges"):
+        gm.EdgeWeights().check(data)
+
+
+def test_weights_that_change_the_response_are_refused():
+    data = gm.datasets.csbm(nodes=20, features=10)
+    model = GCNConv(10, 3, improved=True)
+    with pytest.raises(gm.InputError, match="GCNConv responds otherwise once its edges have"):
+        gm.metamer(model, data, "output", vary=gm.EdgeWeights(), progress=False)
+
+
+@pytest.mark.parametrize("missing", ["x", "edge_index"])
+def test_weights_of_nothing(missing):
+    data = gm.datasets.csbm(nodes=20, features=10)
+    del data[missing]
+    with pytest.raises(gm.InputError, match=rf"data\.{missing} must be"):
+        gm.metamer(gm.zoo.GCN(10, 3), data, "layer1", vary=gm.EdgeWeights(), progress=False)
