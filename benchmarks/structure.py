@@ -155,13 +155,13 @@ def _peak() -> int:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.6, 3.6), layout="constrained")
     for row in rows:
-        seconds, errors = zip(*row["trace"], strict=True)
+        seconds, errors = zip(*(point for point in row["trace"] if point[0] > 0), strict=True)
         axes.plot(seconds, errors, label=row["method"], marker="o" if len(errors) < 5 else None)
     axes.set(xscale="log", yscale="log", xlabel="seconds", ylabel="least activation error so far")
     axes.set_title("Other edges: GCN on Cora, layer 1", fontsize=10)
-    axes.legend(fontsize=8, loc="lower left")
+    figure.legend(fontsize=8, loc="outside right upper")
     figure.savefig(path, dpi=110)
 
 
