@@ -470,6 +470,7 @@ def test_equal_nodes_promise_nothing_and_break_nothing(seed):
     assert m.matched == (m.activation_error <= m.tol)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse")  # PyTorch's notices on first use
 def test_a_model_that_pools():
     data = gm.datasets.csbm(nodes=60, features=20)
     model = seeded(lambda: GraphUNet(20, 8, 3, depth=2))
