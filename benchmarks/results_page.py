@@ -272,7 +272,6 @@ def _edge_cells(group: list[dict[str, Any]]) -> list[str]:
         f"{100 * mean('structure_similarity'):.1f} "
         f"({100 * mean('start_structure_similarity'):.1f})",
         f"{100 * mean('prediction_match'):.1f} ({100 * mean('start_prediction_match'):.1f})",
-        f"{mean('seconds'):.0f}",
     ]
 
 
