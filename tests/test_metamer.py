@@ -371,3 +371,13 @@ def test_cora_as_in_the_paper(real_data):
     assert m.scores["start_prediction_match"] < 0.4
     assert m.scores["feature_similarity"] < 0.2
     assert int(m.data.x.sum()) == int(data.x.sum())
+
+
+def test_the_reference_itself_is_a_trivial_metamer():
+    data = gm.datasets.csbm(nodes=30, features=8)
+    data.x = data.x + 0.5
+    model = gm.zoo.GCN(8, 3, hidden=16)  # weights of full rank leave no room
+    m = gm.metamer(model, data, "layer1", search=gm.Exact(), progress=False)
+    assert m.matched
+    assert m.trivial
+    assert m.notes["unchanged"] == 1

@@ -314,8 +314,7 @@ def test_nodes_that_differ_most_while_matching_best(found, tmp_path):
     assert rows == [
         ["2", "0", "0.000", "0.0100", "yes", "0", "1", "1"],
         ["0", "0", "0.000", "0.0500", "yes", "0", "1", "2"],
-        ["1", "1", "1.000", "0", "yes", "1", "0", "0"],
-    ]
+    ]  # node 1 has the reference's features
 
 
 # The file

@@ -184,9 +184,10 @@ def audit_command(
                 style="yellow",
             )
         if m.trivial:
+            how = "itself" if m.notes.get("unchanged") else "with equal nodes exchanged"
             console.print(
-                f"{m.layer}, seed {m.seed}: the graph found is the reference with equal nodes "
-                "exchanged, a trivial metamer.",
+                f"{m.layer}, seed {m.seed}: the graph found is the reference {how}, a trivial "
+                "metamer.",
                 style="yellow",
             )
     for status, layers_at_fault in _unmatched(result).items():
@@ -369,7 +370,10 @@ def _table(result: Audit) -> Table:
     main, *beside = symbols
     similar = symbols[main], "start", *(symbols[name] for name in beside)
     for name in ("layer", "matched", "error", *similar, "S_match", "CS"):
-        table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
+        if name == "layer":
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     for s in summary:
         table.add_row(
             s["layer"],
@@ -378,8 +382,10 @@ def _table(result: Audit) -> Table:
             f"{s[main]:.3f}" if beside else _mean(s, main),  # 80 columns hold no more
             f"{s[f'start_{main}']:.3f}",
             *(f"{s[name]:.3f}" for name in beside),
-            _mean(s, "prediction_match"),
-            _mean(s, "consistency"),
+            *(
+                f"{s[n]:.3f}" if beside else _mean(s, n)
+                for n in ("prediction_match", "consistency")
+            ),
         )
     return table
 

@@ -46,7 +46,10 @@ def pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: st
     """The reference's activations become the targets."""
     check_positive("tol", tol)
     if not isinstance(vary, Vary):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(f"vary must be a configured one such as BinaryFeatures(); got {vary!r}.")
+        raise InputError(
+            "vary must be a configured one such as BinaryFeatures(), ContinuousFeatures(), Edges() "
+            f"or EdgeWeights(); got {vary!r}."
+        )
     vary.check(probe.data)
     repeated = duplicates(targets)
     if repeated:

@@ -86,8 +86,8 @@ class Metamer:
 
     @property
     def trivial(self) -> bool:
-        """Whether other edges are only the reference with equal nodes exchanged."""
-        return self.notes.get("isomorphic") == 1
+        """Whether this is only the reference, as it is or with equal nodes exchanged."""
+        return 1 in (self.notes.get("isomorphic"), self.notes.get("unchanged"))
 
     def row(self) -> dict[str, Any]:
         """The figures as one flat dictionary: a row of an audit."""

@@ -22,6 +22,8 @@ from graph_metamers.measure import (
 from graph_metamers.measure.distances import SPECTRUM_NODES
 from graph_metamers.vary import Edges, EdgeWeights, Vary
 
+UNCHANGED = 1e-4  # relative distance within which features are the reference's
+
 # The Weisfeiler–Lehman similarity is high between most graphs, whatever edges they share: it is
 # never shown without the share of edges kept.
 SYMBOLS = {
@@ -77,8 +79,11 @@ def node_similarity(vary: Vary, reference: Data, graph: Data) -> Float[Tensor, "
 
 
 def triviality(vary: Vary, reference: Data, graph: Data) -> dict[str, float]:
-    """Whether other edges are the same graph with equal nodes exchanged; NaN if unknown."""
+    """Whether a graph is the reference: to rounding, or with equal nodes exchanged; NaN unknown."""
     if not isinstance(vary, Edges):
-        return {}
+        name = "edge_weight" if isinstance(vary, EdgeWeights) else "x"
+        before, after = reference[name].detach(), graph[name].detach()
+        same = float((after - before).norm()) <= UNCHANGED * float(before.norm())
+        return {"unchanged": 1.0} if same else {}
     same = is_isomorphic(reference["edge_index"], graph["edge_index"], reference["x"].detach())
     return {"isomorphic": math.nan if same is None else float(same)}

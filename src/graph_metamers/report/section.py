@@ -255,6 +255,7 @@ def _telling_nodes(m: Metamer) -> list[int]:
         telling &= error <= m.tol
     if m.predictions_agree is not None:
         telling &= m.predictions_agree
+    telling &= similarity < 1 - 1e-9  # others tell nothing
     nodes = telling.nonzero().view(-1)
     order = error[nodes].argsort(stable=True)
     if kind_of(m) == "structure":  # of nodes that lose all neighbours, those that lose most

@@ -45,10 +45,13 @@ def verdict(group: Sequence[Metamer]) -> Verdict:
 
 def headline(groups: Sequence[Sequence[Metamer]]) -> str:
     """The whole audit in a sentence or two."""
-    found = [matched for group in groups if (matched := [m for m in group if m.matched])]
+    others = [[m for m in group if m.matched and not m.notes.get("unchanged")] for group in groups]
+    found = [matched for matched in others if matched]
     runs = sum(len(group) for group in groups)
     if not groups:
         return "Nothing was run yet."
+    if not found and any(m.matched for group in groups for m in group):
+        return "No other graph was found that matches: where a run matched, it is the original."
     if not found:
         return (
             f"No metamer was found: {_no_run(runs, 'match', 'matched')}. Nothing can be said about "
@@ -159,6 +162,8 @@ def _difference(matched: Sequence[Metamer]) -> list[str]:
     similarity, start = _mean(matched, name), _mean(matched, f"start_{name}")
     if not math.isfinite(similarity):
         return []
+    if all(m.notes.get("unchanged") for m in matched):
+        return [f"It is the original itself: no other {WHAT[kind]} were found to match."]
     if kind == "features" and all(m.data["x"].equal(m.reference["x"]) for m in matched):
         return ["The node features are the original’s own; what differs is what was varied."]
     title = name.replace("_", " ")
