@@ -51,7 +51,8 @@ class Metamer:
         search: How it was searched.
         notes: Further figures that the search gives, such as `pinned_nodes` of `Exact`; where
             edges varied, `isomorphic`: 1 if the graph is the reference with equal nodes
-            exchanged, a trivial metamer, 0 if not, NaN if that is not known.
+            exchanged, a trivial metamer, 0 if not, NaN if that is not known; `unchanged`, 1, where
+            features or weights are the reference's to rounding.
     """
 
     data: Data

@@ -311,3 +311,8 @@ def check_seek(seek: str) -> None:
     """Raise where `seek` is not one of `Seek`."""
     if seek not in get_args(Seek):
         raise InputError(f"seek must be one of {listing(get_args(Seek))}; got '{seek}'.")
+
+
+def signs(h: Tensor, generator: torch.Generator) -> Tensor:
+    """Random ±1 of the shape of `h`, on its device."""
+    return torch.randint(0, 2, h.shape, generator=generator).to(h).mul_(2).sub_(1)

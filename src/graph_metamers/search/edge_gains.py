@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graph_metamers.probe.flows import Flow
-from graph_metamers.search.base import Problem
+from graph_metamers.search.base import Problem, signs
 from graph_metamers.vary.rewiring import Exchanges
 
 FIRST, KEPT = 8, 32  # gradients of random combinations drawn at first, and averaged over
@@ -68,12 +68,12 @@ class Gains:
                 self._curvature = [torch.zeros_like(offset) for offset in offsets]
             for _ in range(1 if self._drawn else FIRST):
                 self._drawn += 1
-                signs = [
-                    _signs(h, generator) * (len(activations) * norm) ** -0.5
+                drawn = [
+                    signs(h, generator) * (len(activations) * norm) ** -0.5
                     for h, norm in zip(activations, problem.norms, strict=True)
                 ]
                 for old, probe in zip(
-                    self._curvature, _gradients(activations, offsets, signs), strict=True
+                    self._curvature, _gradients(activations, offsets, drawn), strict=True
                 ):
                     old += (probe.square() - old) / min(self._drawn, KEPT)
         degree = torch.bincount(graph["edge_index"][1], minlength=len(graph["x"]))
@@ -164,7 +164,3 @@ def _separated(flow: Flow, degree: Tensor) -> tuple[Factor, Factor]:
         return (powers(d) @ fit[3:]).exp().to(flow.contents)
 
     return send, receive
-
-
-def _signs(h: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randint(0, 2, h.shape, generator=generator).to(h).mul_(2).sub_(1)

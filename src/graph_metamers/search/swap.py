@@ -21,6 +21,7 @@ from graph_metamers.search.base import (
     check_seek,
     ended,
     features,
+    signs,
     whole_read,
 )
 from graph_metamers.search.checkpoint import Checkpoint
@@ -224,8 +225,8 @@ class _Walk:
         kept = self.probes.shape[1]
         scale = [(kept * len(activations) * norm) ** -0.5 for norm in problem.norms]
         for _ in range(FRESH if self.drawn else kept):
-            signs = [_signs(h, generator) * s for h, s in zip(activations, scale, strict=True)]
-            (probe,) = torch.autograd.grad(activations, y, signs, retain_graph=True)
+            drawn = [signs(h, generator) * s for h, s in zip(activations, scale, strict=True)]
+            (probe,) = torch.autograd.grad(activations, y, drawn, retain_graph=True)
             self.probes[:, self.drawn % kept] = probe
             self.drawn += 1
         self.y = y.detach()
@@ -328,7 +329,3 @@ def _placed(x: Tensor, allowed: Tensor | None, generator: torch.Generator, *, ke
     placed = torch.zeros_like(x)
     placed[nodes, chance.topk(most, dim=1).indices[nodes, places]] = 1
     return placed
-
-
-def _signs(h: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randint(0, 2, h.shape, generator=generator).to(h).mul_(2).sub_(1)
