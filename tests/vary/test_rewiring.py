@@ -131,16 +131,19 @@ def test_what_is_not_allowed_would_be_no_such_graph(kind, nodes, density, seed, 
 @kinds
 @quick
 @graphs
-def test_disjoint_ones_can_be_carried_out_together(kind, nodes, density, seed, directed, loops):
+def test_those_chosen_can_be_carried_out_together(kind, nodes, density, seed, directed, loops):
     data = random_graph(nodes, density, seed, directed, loops)
     rewiring = Rewiring(data)
     found = some(rewiring, kind, seed)
     order = torch.rand(len(found), generator=generator(seed))
-    chosen = disjoint(found.ends, nodes, order)
+    chosen = rewiring.together(found, order, generator(seed))
     if len(found):
         assert int(order.argmin()) in chosen.tolist()
-    touched = [node for k in chosen.tolist() for node in set(found.ends[:, k].tolist())]
-    assert len(touched) == len(set(touched))
+    changed = found.slots[:, chosen].reshape(-1).tolist()
+    assert len(changed) == len(set(changed))
+    touched = torch.bincount(found.ends[:, chosen].reshape(-1), minlength=nodes)
+    degree = torch.bincount(rewiring.pairs.reshape(-1), minlength=nodes)
+    assert (touched <= degree.clamp(min=1)).all()
     after = adjacency(rewiring.graph(rewiring.exchanged(found.of(chosen))))
     before = adjacency(data)
     assert int(after.max()) == 1
@@ -158,25 +161,38 @@ def test_keep_holds_whatever_is_carried_out(kind, seed, directed, keep):
     rewiring = Rewiring(data)
     for step in range(6):  # wander off, then come back as far as one may
         found = some(rewiring, kind, seed + step)
-        rewiring.place(
-            rewiring.exchanged(found.of(disjoint(found.ends, 14, torch.arange(len(found)) * 1.0)))
-        )
+        chosen = rewiring.together(found, torch.arange(len(found)) * 1.0, generator(step))
+        rewiring.place(rewiring.exchanged(found.of(chosen)))
     limit = max(
         int(keep * rewiring.pairs.shape[1]), int(rewiring.in_reference(rewiring.pairs).sum())
     )
     for step in range(6):
         found = some(rewiring, kind, seed + 50 + step, keep)
-        chosen = found.of(disjoint(found.ends, 14, torch.arange(len(found)) * 1.0))
-        rewiring.place(rewiring.exchanged(chosen))
+        chosen = rewiring.together(found, torch.arange(len(found)) * 1.0, generator(step))
+        rewiring.place(rewiring.exchanged(found.of(chosen)))
         assert int(rewiring.in_reference(rewiring.pairs).sum()) <= limit
 
 
 def test_disjoint_by_hand():
     """The least first; what touches it is out; what touches only that one is in again."""
     ends = torch.tensor([[0, 1, 2, 5], [1, 2, 3, 6]])
-    assert disjoint(ends, 7, torch.tensor([0.0, 1.0, 2.0, 3.0])).tolist() == [0, 2, 3]
-    assert disjoint(ends, 7, torch.tensor([1.0, 0.0, 2.0, 3.0])).tolist() == [1, 3]
-    assert disjoint(ends[:, :0], 7, torch.zeros(0)).tolist() == []
+    assert disjoint(ends, torch.tensor([0.0, 1.0, 2.0, 3.0])).tolist() == [0, 2, 3]
+    assert disjoint(ends, torch.tensor([1.0, 0.0, 2.0, 3.0])).tolist() == [1, 3]
+    assert disjoint(ends[:, :0], torch.zeros(0)).tolist() == []
+
+
+def test_a_hub_is_touched_as_often_as_it_has_edges():
+    """A star with four leaves: all four edges move at once to the four nodes without edges."""
+    x = torch.zeros(9, 1)
+    star = torch.tensor([[0, 0, 0, 0], [1, 2, 3, 4]])
+    rewiring = Rewiring(Data(x=x, edge_index=torch.cat([star, star.flip(0)], dim=1)))
+    most = 0
+    for seed in range(50):
+        found = rewiring.moves(torch.arange(4), torch.tensor([5, 6, 7, 8]), generator(seed))
+        found, order = rewiring.allowed(found, torch.rand(4), keep=1.0)
+        chosen = rewiring.together(found, order, generator(seed))
+        most = max(most, len(chosen))
+    assert most == 4
 
 
 def test_symmetric():

@@ -17,7 +17,7 @@ from graph_metamers.search.base import Best, Problem, Search, Solution, Status, 
 from graph_metamers.search.checkpoint import Checkpoint
 from graph_metamers.search.edge_gains import Gains
 from graph_metamers.vary import Edges, Vary
-from graph_metamers.vary.rewiring import Exchanges, Pairs, Rewiring, disjoint
+from graph_metamers.vary.rewiring import Exchanges, Pairs, Rewiring
 
 SHARE = 0.25  # of the edges for which an exchange is looked for in a step
 TRIES = 64  # candidates for each of them
@@ -41,8 +41,9 @@ class EdgeSwap(Search):
 
     H estimated from gradients of random combinations of the activations, as in `Swap`. Each of a
     random share of the edges gets the best of 64 random partners; of those that promise a gain as
-    many are tried together as touch no common node. Those whose ends' activations come nearer in
-    truth are carried out, if the **true** error falls; else the best quarter of them, and so on.
+    many are tried together as change different edges, at each node no more than it has edges in
+    the reference. Those whose ends' activations come nearer in truth are carried out, if the
+    **true** error falls; else the best quarter of them, and so on.
 
     While the temperature T = temperature · (L_act / nodes) · (1 − t)², t the share of the steps
     that is spent, is not zero, losses up to −T ln U, U uniform on (0, 1), count as gains: the
@@ -184,7 +185,7 @@ class _Walk:
         self._gains.look(self._activations, rewiring.graph(), generator)
         found, promised = self._proposals(generator)
         found, promised = _kept(found, promised, promised < _allowance(promised, heat, generator))
-        chosen = disjoint(found.ends, rewiring.nodes, promised)
+        chosen = rewiring.together(found, promised, generator)
         found, promised = found.of(chosen), promised[chosen]
         if len(found) == 0:
             return
@@ -194,7 +195,10 @@ class _Walk:
             self._gains.learn(found, float(promised.sum()), after - self.error)
         change = promised
         if errors is not None and self._node_errors is not None:
-            change = (errors - self._node_errors)[found.ends].sum(dim=0)
+            # What a hub gains belongs to all exchanges that touch it.
+            touching = torch.bincount(found.ends.reshape(-1), minlength=rewiring.nodes)
+            each = (errors - self._node_errors) / touching.clamp(min=1)
+            change = each[found.ends].sum(dim=0)
         allowance = _allowance(change, heat, generator)
         tried = len(found)
         better = (change < allowance).nonzero().view(-1)

@@ -64,6 +64,8 @@ class Rewiring:
         self.pairs = edges[:, edges[0] < edges[1] if self.undirected else ~loops].clone()
         self._sorted = self.keys(self.pairs).sort().values
         self._reference = self._sorted
+        degree = torch.bincount(self.pairs.reshape(-1), minlength=self.nodes)
+        self._seats = degree.clamp(min=1)
 
     def keys(self, pairs: Int[Tensor, "2 *some"]) -> Int[Tensor, "*some"]:
         """One number for each pair, the same for (v, u) where edges have no direction."""
@@ -163,6 +165,31 @@ class Rewiring:
         places = fine.nonzero().view(-1)
         return exchanges.of(places), order[places]
 
+    def together(
+        self,
+        exchanges: Exchanges,
+        order: Float[Tensor, " exchanges"],
+        generator: torch.Generator,
+    ) -> Int[Tensor, " chosen"]:
+        """Exchanges to carry out at once, chosen greedily.
+
+        No two change a common pair or give the same one, and a node is touched by as many as it
+        has edges in the reference: it has that many seats, of which each exchange that touches
+        it takes one at random.
+
+        Args:
+            exchanges: Allowed ones.
+            order: The least first.
+            generator: Draws the seats.
+        """
+        ends, after = exchanges.ends, self._seats.cumsum(0)
+        drawn = torch.rand(ends.shape, generator=generator).to(ends.device)
+        seats = after[ends] - 1 - (drawn * self._seats[ends]).long()
+        slots = int(after[-1]) + exchanges.slots
+        _, new = self.keys(exchanges.new).unique(return_inverse=True)
+        new = int(after[-1]) + self.pairs.shape[1] + new
+        return disjoint(torch.cat([seats, slots, new]), order)
+
     def scramble(self, generator: torch.Generator, *, keep: float) -> None:
         """Random pairs with the same degrees.
 
@@ -211,7 +238,7 @@ class Rewiring:
             # Mixed well, what remains of the reference's may only go.
             mixed = done >= 10 * self.pairs.shape[1]
             found, order = self.allowed(tried, order, keep=0.0 if mixed else 1.0)
-            chosen = found.of(disjoint(found.ends, self.nodes, order))
+            chosen = found.of(self.together(found, order, generator))
             self.place(self.exchanged(chosen))
             done += len(chosen)
 
@@ -232,26 +259,28 @@ class Rewiring:
 
 
 def disjoint(
-    ends: Int[Tensor, "ends exchanges"], nodes: int, order: Float[Tensor, " exchanges"]
+    touched: Int[Tensor, "things exchanges"], order: Float[Tensor, " exchanges"]
 ) -> Int[Tensor, " chosen"]:
-    """Exchanges of which no two touch a common node, chosen greedily.
+    """Exchanges of which no two touch a common thing, chosen greedily.
 
     Args:
-        ends: The nodes of each exchange.
-        nodes: How many nodes there are.
+        touched: The things that each touches, as numbers from 0.
         order: The least first.
     """
     rank = order.argsort().argsort()
     last = len(rank)
-    chosen = torch.zeros(last, dtype=torch.bool, device=ends.device)
+    chosen = torch.zeros(last, dtype=torch.bool, device=touched.device)
+    if last == 0:
+        return chosen.nonzero().view(-1)
+    things = int(touched.max()) + 1
     for _ in range(ROUNDS):
-        least = torch.full((nodes,), last, device=ends.device)
-        least.scatter_reduce_(0, ends.reshape(-1), rank.repeat(len(ends)), "amin")
-        won = (rank < last) & (least[ends] == rank).all(dim=0)
+        least = torch.full((things,), last, device=touched.device)
+        least.scatter_reduce_(0, touched.reshape(-1), rank.repeat(len(touched)), "amin")
+        won = (rank < last) & (least[touched] == rank).all(dim=0)
         chosen |= won
-        used = torch.zeros(nodes, dtype=torch.bool, device=ends.device)
-        used[ends[:, won].reshape(-1)] = True
-        rank = rank.masked_fill(used[ends].any(dim=0), last)
+        used = torch.zeros(things, dtype=torch.bool, device=touched.device)
+        used[touched[:, won].reshape(-1)] = True
+        rank = rank.masked_fill(used[touched].any(dim=0), last)
     return chosen.nonzero().view(-1)
 
 
