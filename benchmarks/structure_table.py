@@ -20,7 +20,7 @@ import graph_metamers as gm
 from machine import provenance
 
 MODELS = ("gcn", "chebnet", "graphsage", "gin", "gat")
-STEPS = {"cora": 150, "citeseer": 150, "pubmed": 40, "chameleon": 60, "squirrel": 20}
+STEPS = {"cora": 150, "citeseer": 150, "pubmed": 40, "chameleon": 120, "squirrel": 40}
 LAYERS = ("layer1", "layer1+layer2", "output")
 FIXED = ("cora", "citeseer", "pubmed")
 
