@@ -35,6 +35,7 @@ ACCURACY = {  # the paper's test accuracy on PubMed, percent
     "graphormer": 76.43,
 }
 WIDTH = {"gat": 64, "graphormer": 32}  # the zoo's own; 16 for the others
+WIDE = ("gcn", "graphsage", "gin")  # shown at several widths
 SCORES = ("feature_similarity", "prediction_match", "consistency")
 
 
@@ -68,6 +69,9 @@ def main() -> None:
         "{FIG5}": "\n".join(relaxed_rows(read("structure_paper.json")["rows"])),
         "{METHODS}": "\n".join(method_row(row) for row in read("structure.json")["rows"]),
         "{LARGE}": "\n".join(large_row(row) for row in read("structure.json")["large"]),
+        "{CLAIMS}": "\n".join(claim_row(row) for row in read("claims.json")["rows"]),
+        "{RANKS}": "\n".join(rank_rows(read("claims.json")["rows"])),
+        "{COLLAPSE}": "\n".join(collapse_rows(read("claims.json")["rows"])),
         "{STEPS}": "\n".join(step_row(step) for step in steps.values()),
         "{ENVIRONMENT}": f"graph-metamers {made['graph_metamers']}, torch {made['torch']}, PyTorch "
         f"Geometric {made['torch_geometric']}, {steps['cora']['environment']['processor']}, "
@@ -296,6 +300,82 @@ def large_row(row: dict[str, Any]) -> str:
         f"{row['memory_gib']:.2f}",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def claim_row(row: dict[str, Any]) -> str:
+    seen = row["rank"] is not None
+    volume = row["collapsed_share"] is not None
+    matched = row["matched"] > 0
+    cells = [
+        row["dataset"],
+        row["model"],
+        row["activation"],
+        str(row["hidden"] or WIDTH.get(row["model"], 16)),
+        (row["of"] or "").replace("_", " "),
+        f"{row['total']:.0f}" if seen else "",
+        f"{row['rank']:.1f}" if seen else "",
+        f"{row['effective_rank']:.1f}" if seen else "",
+        f"{100 * row['collapsed_share']:.0f}" if volume else "",
+        f"{row['matched']} of {row['runs']}",
+        f"{row['activation_error']:.0e} ({row['null_activation_error']:.2f})",
+        f"{100 * row['feature_similarity']:.1f} ({100 * row['start_feature_similarity']:.1f})"
+        if matched
+        else "",
+        f"{100 * row['consistency']:.1f}" if matched else "",
+        f"{row['baseline_nearest_node']:.2f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def rank_rows(rows: list[dict[str, Any]]) -> list[str]:
+    """Spearman's correlation of the rank with what the searches found, over matched models."""
+    lines: list[str] = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        for name, chosen in (
+            ("one per architecture", [r for r in rows if r["hidden"] is None]),
+            ("GCN, GraphSAGE, GIN at three widths", [r for r in rows if r["model"] in WIDE]),
+        ):
+            group = [
+                row
+                for row in chosen
+                if (row["dataset"], row["activation"]) == (dataset, "relu")
+                and row["matched"] == row["runs"]
+                and row["rank"] is not None
+            ]
+            ranks = [row["rank"] for row in group]
+            cells = [f"{spearman(ranks, [row[score] for row in group])}" for score in SCORES[::2]]
+            lines.append(f"| {dataset} | {name} | {len(group)} | {' | '.join(cells)} |")
+    return lines
+
+
+def spearman(a: list[float], b: list[float]) -> str:
+    from scipy.stats import spearmanr
+
+    found: Any = spearmanr(a, b)
+    return f"{found.statistic:+.2f} (p = {found.pvalue:.2f})"
+
+
+def collapse_rows(rows: list[dict[str, Any]]) -> list[str]:
+    """ReLU beside ELU: units that are off, and how similar the metamers are."""
+    lines: list[str] = []
+    for row in rows:
+        if row["activation"] != "relu" or row["hidden"] is not None:
+            continue
+        same = ("dataset", "model", "hidden")
+        (other,) = [
+            r for r in rows if r["activation"] == "elu" and all(r[k] == row[k] for k in same)
+        ] or [None]
+        if other is None or None in (row["collapsed_share"], other["collapsed_share"]):
+            continue
+        cells = [row["dataset"], row["model"]]
+        cells += [f"{100 * each['collapsed_share']:.0f}" for each in (row, other)]
+        cells += [f"{each['rank']:.1f}" if each["rank"] else "" for each in (row, other)]
+        cells += [
+            f"{100 * each['feature_similarity']:.1f}" if each["matched"] else "no match"
+            for each in (row, other)
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def step_row(step: dict[str, Any]) -> str:

@@ -78,8 +78,8 @@ def test_what_varies(arguments, vary, search, run):
 
 
 def test_the_table_shows_the_edges_kept_beside_the_similarity(run):
-    _, out, _ = run(*STRUCTURE)
-    assert re.search(r"layer +matched +error +S_struct +start +kept +S_match +CS", out)
+    _, out, _ = run(*STRUCTURE, "--tol", "1")
+    assert re.search(r"layer +matched +error +null +S_struct +start +kept +S_match +CS", out)
     assert "S_feat" not in out
     assert "…" not in out
     words = " ".join(out.split())
@@ -91,7 +91,7 @@ def test_the_table_shows_the_edges_kept_beside_the_similarity(run):
 
 def test_the_table_of_weights(run):
     _, out, _ = run(*GRAPH, "--layer", "layer1", "--vary", "weights")
-    assert re.search(r"layer +matched +error +S_weight +start +S_match +CS", out)
+    assert re.search(r"layer +matched +error +null +S_weight +start +S_match +CS", out)
     assert "S_weight: similarity of the edge weights" in " ".join(out.split())
 
 

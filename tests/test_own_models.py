@@ -79,7 +79,8 @@ def check(case: Case, mode: Any = nullcontext) -> gm.Metamer:
     assert {name: m.scores[name] for name in expected} == pytest.approx(expected, rel=1e-3)
     # The search may sum in another order than the model.
     assert m.scores["start_activation_error"] == pytest.approx(m.history[0], rel=1e-5)
-    assert m.matched == (m.activation_error <= m.tol)
+    near = m.activation_error <= m.tol
+    assert m.matched == (near and m.activation_error < m.null_activation_error)
     assert m.layer == (case.label or case.layer)
     assert list(m.layer_errors.values()) == [m.activation_error]
     x, y = data.x.double(), m.data.x.double()

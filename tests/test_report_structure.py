@@ -13,18 +13,19 @@ from torch_geometric.data import Data
 
 import graph_metamers as gm
 from graph_metamers.audit import Audit
+from graph_metamers.measure import Verdict
 from graph_metamers.report import (
     plot_adjacency,
     plot_degrees,
-    plot_edges_kept,
     plot_neighbours,
     plot_node_similarity,
     plot_similarity,
+    plot_trail,
     structure,
     write_report,
 )
 from graph_metamers.report.structure import Neighbours, adjacency
-from graph_metamers.report.words import headline, verdict
+from graph_metamers.report.words import finding, headline
 from graph_metamers.result import Metamer
 
 
@@ -72,6 +73,10 @@ def text(page: str) -> str:
 
 def scored(m: Metamer, **scores: float) -> Metamer:
     return replace(m, scores=m.scores | scores)
+
+
+def unmatched(m: Metamer) -> Metamer:
+    return replace(m, verdict=Verdict.NOT_MATCHED, status=gm.Status.BUDGET_SPENT)
 
 
 def isomorphic(m: Metamer, value: float) -> Metamer:
@@ -147,23 +152,25 @@ def test_what_stands_there(found, page):
 
 def test_the_runs_are_listed_with_the_edges_kept(found, page):
     table = page[page.index("One row a run.") :]
-    heads = re.findall(r'<th scope="col">(.*?)</th>', table)[:6]
-    assert heads[3:5] == ["S<sub>struct</sub>", "kept"]
+    heads = re.findall(r'<th scope="col">(.*?)</th>', table)[:7]
+    assert heads[1:3] == ["Verdict", "Status"]
+    assert heads[5:7] == ["S<sub>struct</sub>", "kept"]
     cells = re.findall(r"<td>([^<]*)</td>", table)
-    for name, cell in zip(("structure_similarity", "edges_kept"), cells[2:4], strict=True):
+    assert cells[:2] == ["matched", "matched"]
+    for name, cell in zip(("structure_similarity", "edges_kept"), cells[4:6], strict=True):
         assert cell == f"{found.metamers[0].scores[name]:.3f}"
 
 
 def test_every_score_is_explained(found, page):
     names = [name for name in found.metamers[0].scores if not name.startswith("start_")]
     titles = re.findall(r"<div><dt>([^<]*?) <span", page)
-    assert len(titles) == len(names) + 1
+    assert len(titles) == len(names) + 2  # the activation error, and that of unrelated graphs
     assert {"Edges kept", "Edge overlap", "Degree distance", "Spectral distance"} <= set(titles)
 
 
 def test_the_pictures_of_structure(page):
     names = {"reference", "metamer", "difference"}
-    names |= {"loss", "similarity", "errors", "degrees", "kept"}
+    names |= {"null", "trail", "loss", "similarity", "errors", "degrees"}
     for name in names:
         assert f'"p0-{name}-' in page
     assert page.count("Node ") >= 3
@@ -261,7 +268,7 @@ def test_the_verdict_names_the_share_of_edges_beside_the_similarity(found):
         structure_similarity=0.96,
         start_structure_similarity=0.91,
     )
-    said = " ".join(verdict([m]).sentences)
+    said = " ".join(finding([m]).sentences)
     assert "Of the original’s edges 1.3% stayed, against 0.2% on a random start." in said
     assert "The structure similarity is 0.96, against 0.91 on a random start" in said
     assert "What differs between them, this layer overlooks." in said
@@ -277,29 +284,33 @@ def test_the_verdict_names_the_share_of_edges_beside_the_similarity(found):
 
 def test_nearly_all_edges_kept_is_no_finding(found):
     m = scored(found.metamers[0], edges_kept=0.99, start_edges_kept=0.1)
-    assert "nothing that this layer overlooks" in " ".join(verdict([m]).sentences)
+    assert "nothing that this layer overlooks" in " ".join(finding([m]).sentences)
 
 
 def test_a_trivial_metamer_claims_nothing(found, tmp_path):
     trivial = [isomorphic(m, 1.0) for m in found.metamers]
-    said = " ".join(verdict(trivial).sentences)
+    said = " ".join(finding(trivial).sentences)
     assert "2 of 2 are only the original with equal nodes exchanged" in said
     assert "this layer overlooks" not in said
-    assert "It is only the original with equal nodes exchanged" in headline([trivial[:1]])
+    assert headline([trivial]) == (
+        "No other graph was found that matches: where a run matched, it is the original, as it is "
+        "or with equal nodes exchanged."
+    )
+    assert finding(trivial).badge == "2 of 2 matched, 2 trivial"
     assert "a trivial metamer" in text(html(replace(found, metamers=trivial), tmp_path))
-    some = " ".join(verdict([trivial[0], found.metamers[1]]).sentences)
+    some = " ".join(finding([trivial[0], found.metamers[1]]).sentences)
     assert "1 of 2 are only the original" in some
     assert "this layer overlooks" in some
 
 
 def test_what_is_not_known_of_equal_nodes_is_said(found):
-    said = " ".join(verdict([isomorphic(found.metamers[0], math.nan)]).sentences)
+    said = " ".join(finding([isomorphic(found.metamers[0], math.nan)]).sentences)
     assert "Whether it is only the original with equal nodes exchanged is not known" in said
 
 
 def test_no_match_claims_nothing(found):
-    group = [replace(m, status=gm.Status.BUDGET_SPENT) for m in found.metamers]
-    assert "stayed" not in " ".join(verdict(group).sentences)
+    group = [unmatched(m) for m in found.metamers]
+    assert "stayed" not in " ".join(finding(group).sentences)
 
 
 # Plots
@@ -309,7 +320,7 @@ PLOTS = {
     "adjacency": lambda m, ax: plot_adjacency(m, ax=ax),
     "neighbours": lambda m, ax: plot_neighbours(m, 0, ax=ax),
     "degrees": plot_degrees,
-    "kept": plot_edges_kept,
+    "trail": plot_trail,
     "similarity": lambda m, ax: plot_similarity([m], ax),
     "node similarity": plot_node_similarity,
 }
@@ -431,16 +442,18 @@ def test_heavy_tails_are_logarithmic(found):
     plt.close("all")
 
 
-def test_the_edges_kept_of_each_run_and_its_start(found):
-    failed = replace(found.metamers[1], status=gm.Status.BUDGET_SPENT)
-    ax = plot_edges_kept([found.metamers[0], failed])
+def test_the_trail_is_that_of_the_edges_kept(found):
+    m = found.metamers[0]
+    ax = plot_trail([m, unmatched(found.metamers[1])])
+    assert ax.get_ylabel() == "share of edges kept (1 = all)"
     dots = [line for line in ax.get_lines() if line.get_marker() == "o"]
     assert [float(dot.get_ydata()[0]) for dot in dots] == [
         m.scores["edges_kept"] for m in found.metamers
     ]
-    assert dots[1].get_markerfacecolor() == "none"
+    assert [dot.get_markerfacecolor() == "none" for dot in dots] == [False, True]
     starts = [line for line in ax.get_lines() if line.get_marker() == "D"]
-    assert [float(start.get_xdata()[0]) for start in starts] == [
-        m.scores["start_activation_error"] for m in found.metamers
-    ]
+    assert [float(start.get_xdata()[0]) for start in starts] == pytest.approx(
+        [m.scores["start_activation_error"] for m in found.metamers], rel=1e-4
+    )
+    assert [note.get_text() for note in ax.texts] == [f"{m.scores['edges_kept']:.3f}"]
     plt.close("all")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import itertools
 import math
 import platform
 import statistics
@@ -16,17 +17,19 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graph_metamers import zoo
+from graph_metamers.baselines import baselines
 from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count
-from graph_metamers.measure import predicted_class
+from graph_metamers.measure import Verdict, interval, predicted_class
 from graph_metamers.metamer import metamer, preflight
 from graph_metamers.probe import Forward, Layer, Probe
 from graph_metamers.probe import layers as list_layers
 from graph_metamers.result import Metamer, load, setting
 from graph_metamers.search import Search, configured
-from graph_metamers.similarity import symbols_of
+from graph_metamers.similarity import kind_of, symbols_of
 from graph_metamers.storage import graph_tensors
 from graph_metamers.store import Store
+from graph_metamers.theory import Theory, theory
 from graph_metamers.vary import Vary, vary_features
 
 RUN = ("dataset", "model", "layer", "vary", "search")
@@ -42,12 +45,17 @@ class Audit:
         environment: Versions and machine.
         metamers: One for each run, in the order of the rows.
         accuracy: The model's accuracy where it is known, by split.
+        theory: Where features vary, what the paper's theory says of a layer, by its label; see
+            `graph_metamers.theory`.
+        baselines: Graphs that a metamer must beat, one row each; see `graph_metamers.baselines`.
     """
 
     question: dict[str, Any]
     environment: dict[str, Any]
     metamers: list[Metamer] = field(default_factory=list[Metamer])
     accuracy: dict[str, float] = field(default_factory=dict[str, float])
+    theory: dict[str, Theory] = field(default_factory=dict[str, Theory])
+    baselines: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -73,9 +81,12 @@ class Audit:
         """Mean and standard deviation over the seeds, for each layer and what varies.
 
         Returns:
-            One dictionary for each combination: what was run, `runs`, `matched` (how many reached
-            `tol`), and `<score>` and `<score>_std` over **all** runs, matched or not. The standard
-            deviation is that of a sample, NaN for a single run and where a value is not finite.
+            One dictionary for each combination: what was run, `runs`, `matched` (how many are
+            metamers by their verdict), `impossible` (of how many it is proved that there is
+            none), `activation_error` over all runs; and each score over the **matched** runs, NaN
+            if there is none, with its 95 % confidence interval by Student's t from `<score>_low`
+            to `<score>_high`. `<name>_std` is the standard deviation of a sample. Spread and
+            interval are NaN for a single run and where a value is not finite.
         """
         return [self._summary(group) for group in self.groups()]
 
@@ -84,11 +95,15 @@ class Audit:
         names = {"dataset": self.question["dataset"], "model": self.question["model"]} | rows[0]
         summary: dict[str, Any] = {name: names[name] for name in RUN}
         summary |= {"runs": len(rows), "matched": sum(m.matched for m in group)}
-        for name in ("activation_error", "seconds", *group[0].scores):
-            values = [float(row[name]) for row in rows]
-            summary[name] = statistics.fmean(values)
-            spread = len(values) > 1 and all(math.isfinite(value) for value in values)
-            summary[f"{name}_std"] = statistics.stdev(values) if spread else math.nan
+        summary["impossible"] = sum(m.verdict is Verdict.IMPOSSIBLE for m in group)
+        summary["null_activation_error"] = min(m.null_activation_error for m in group)
+        for name in ("activation_error", "seconds"):
+            summary |= _spread(name, [float(row[name]) for row in rows])
+        for name in group[0].scores:
+            values = [m.scores[name] for m in group if m.matched]
+            summary |= _spread(name, values)
+            if values:
+                _, summary[f"{name}_low"], summary[f"{name}_high"] = interval(values)
         return summary
 
     def save(self, folder: str | Path) -> None:
@@ -110,13 +125,14 @@ class Audit:
             f"Audit({self.question['model']} on {self.question['dataset']}, "
             f"{matched} of {len(self.metamers)} runs matched)"
         ]
-        lines += [
-            f"  {s['layer']}: error {s['activation_error']:.1e}, "
-            f"{_similar(s)}, "
-            f"S_match {s['prediction_match']:.3f}, CS {s['consistency']:.3f}, "
-            f"{s['matched']} of {s['runs']} matched"
-            for s in self.summary()
-        ]
+        for s in self.summary():
+            scores = (
+                f"{_similar(s)}, S_match {s['prediction_match']:.3f}, CS {s['consistency']:.3f}, "
+            )
+            lines.append(
+                f"  {s['layer']}: error {s['activation_error']:.1e}, "
+                f"{scores if s['matched'] else ''}{s['matched']} of {s['runs']} matched"
+            )
         return "\n".join(lines)
 
 
@@ -220,10 +236,26 @@ def audit(
         if store is not None and path is not None:
             m.save(path)
             store.write(result)
+    for (layer, label), way in itertools.product(zip(layers, labels, strict=True), ways):
+        for found in baselines(
+            model, data, layer, vary=way, seed=seeds[0], tol=tol, forward=forward
+        ):
+            result.baselines.append({"layer": label, "vary": setting(way)} | found.row())
+        if kind_of(way) == "features" and label not in result.theory:
+            told = theory(model, data, layer, forward=forward)
+            result.theory.update({} if told is None else {label: told})
     if store is not None:
         store.write(result)
         store.report(result)
     return result
+
+
+def _spread(name: str, values: list[float]) -> dict[str, float]:
+    spread = len(values) > 1 and all(math.isfinite(value) for value in values)
+    return {
+        name: statistics.fmean(values) if values else math.nan,
+        f"{name}_std": statistics.stdev(values) if spread else math.nan,
+    }
 
 
 def _similar(summary: dict[str, Any]) -> str:

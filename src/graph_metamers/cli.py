@@ -19,9 +19,10 @@ from torch_geometric.data import Data
 from graph_metamers import datasets, zoo
 from graph_metamers.audit import Audit, audit
 from graph_metamers.errors import InputError, listing
+from graph_metamers.measure import Verdict
 from graph_metamers.own import load_graph, load_model
 from graph_metamers.probe import Layer, check_data, layers
-from graph_metamers.search import SEARCHES, Search, Status
+from graph_metamers.search import SEARCHES, Search
 from graph_metamers.similarity import symbols_of
 from graph_metamers.vary import Edges, EdgeWeights, Vary, vary_features
 
@@ -170,8 +171,9 @@ def audit_command(
     console = Console()
     console.print(_table(result))
     console.print(
-        f"error: activation error, 0 is a perfect match. {_meaning(result)} S_match: share of "
-        "nodes with the same predicted class. CS: consistency.",
+        f"error: activation error, 0 is a perfect match. null: the least error of "
+        f"unrelated graphs. {_meaning(result)} S_match: share of nodes with the same predicted "
+        "class. CS: consistency. All but error and null are means over the matched runs.",
         style="dim",
     )
     for name, reason in result.question["skipped"].items():
@@ -183,15 +185,15 @@ def audit_command(
                 "nodes have the reference's features, since no others were found.",
                 style="yellow",
             )
-        if m.trivial:
+        if m.trivial and m.verdict is not Verdict.IMPOSSIBLE:
             how = "itself" if m.notes.get("unchanged") else "with equal nodes exchanged"
             console.print(
                 f"{m.layer}, seed {m.seed}: the graph found is the reference {how}, a trivial "
                 "metamer.",
                 style="yellow",
             )
-    for status, layers_at_fault in _unmatched(result).items():
-        console.print(f"{', '.join(layers_at_fault)}: {status}. {status.remedy}", style="yellow")
+    for ending, layers_at_fault in _unmatched(result).items():
+        console.print(f"{', '.join(layers_at_fault)}: {ending}", style="yellow")
     console.print(f"Report: {out / 'report.html'}")
 
 
@@ -352,12 +354,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _unmatched(result: Audit) -> dict[Status, list[str]]:
-    """The layers with runs that ended in each status other than matched."""
-    found: dict[Status, list[str]] = {}
+def _unmatched(result: Audit) -> dict[str, list[str]]:
+    """The layers with runs that are no metamers, by why and what to do about it."""
+    found: dict[str, list[str]] = {}
     for m in result.metamers:
-        if not m.matched and m.layer not in found.setdefault(m.status, []):
-            found[m.status].append(m.layer)
+        if not m.matched and m.layer not in found.setdefault(m.shortfall, []):
+            found[m.shortfall].append(m.layer)
     return found
 
 
@@ -369,7 +371,7 @@ def _table(result: Audit) -> Table:
     symbols = symbols_of(summary[0])
     main, *beside = symbols
     similar = symbols[main], "start", *(symbols[name] for name in beside)
-    for name in ("layer", "matched", "error", *similar, "S_match", "CS"):
+    for name in ("layer", "matched", "error", "null", *similar, "S_match", "CS"):
         if name == "layer":
             table.add_column(name, overflow="fold")
         else:
@@ -377,15 +379,13 @@ def _table(result: Audit) -> Table:
     for s in summary:
         table.add_row(
             s["layer"],
-            f"{s['matched']} of {s['runs']}",
+            "impossible" if s["impossible"] else f"{s['matched']} of {s['runs']}",
             f"{s['activation_error']:.1e}",
-            f"{s[main]:.3f}" if beside else _mean(s, main),  # 80 columns hold no more
-            f"{s[f'start_{main}']:.3f}",
-            *(f"{s[name]:.3f}" for name in beside),
-            *(
-                f"{s[n]:.3f}" if beside else _mean(s, n)
-                for n in ("prediction_match", "consistency")
-            ),
+            f"{s['null_activation_error']:.1e}",
+            _mean(s, main, spread=not beside),  # 80 columns hold no more
+            _mean(s, f"start_{main}", spread=False),
+            *(_mean(s, name, spread=False) for name in beside),
+            *(_mean(s, name, spread=False) for name in ("prediction_match", "consistency")),
         )
     return table
 
@@ -395,6 +395,9 @@ def _meaning(result: Audit) -> str:
     return next(MEANINGS[name] for name in symbols_of(result.summary()[0]) if name in MEANINGS)
 
 
-def _mean(summary: dict[str, Any], name: str) -> str:
-    spread = "" if summary["runs"] == 1 else f" ± {summary[f'{name}_std']:.3f}"
-    return f"{summary[name]:.3f}{spread}"
+def _mean(summary: dict[str, Any], name: str, *, spread: bool) -> str:
+    """Over the matched runs."""
+    if not summary["matched"]:
+        return "–"
+    several = spread and summary["matched"] > 1
+    return f"{summary[name]:.3f}" + (f" ± {summary[f'{name}_std']:.3f}" if several else "")

@@ -1,6 +1,7 @@
 """metamer(): the one page that ties probe, vary, search and measure."""
 
 import dataclasses
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from torch_geometric.data import Data
 
 from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count
+from graph_metamers.judge import LEVEL, Nulls, is_impossible, matched_nodes, nulls_of
 from graph_metamers.measure import (
-    activation_correlation,
     activation_error,
     consistency,
+    match_figures,
     node_activation_error,
     predicted_class,
     prediction_match,
+    verdict,
 )
 from graph_metamers.pose import pose, prepared
 from graph_metamers.probe import (
@@ -46,16 +49,22 @@ def metamer(
     tol: float = 1e-2,
     seed: int = 0,
     avoid: Sequence[Data] = (),
+    others: Sequence[Data] = (),
     forward: Forward | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> Metamer:
     """Build a graph that differs from `data` and that `model` takes for it at `layer`.
 
+    Whether it does is a verdict: its activation error must be at or below `tol`, and below that
+    of every one of 99 random starts and 99 permutations of the reference's nodes, unrelated
+    graphs that chance alone makes as near once in a hundred (Feather et al. 2023).
+
     Time and memory are those of the search, whose docstring states them: `Adam` takes
     `search.steps` times one forward and backward pass to the layer, and memory about ten times
     that of `data.x` besides the model's own; `Swap` and `Exact` far less time; `EdgeSwap` memory
-    as the edges.
+    as the edges. The nulls take 99 forwards to the layer, once for a model, graph, layer and what
+    varies.
 
     Args:
         model: A trained model. It is left exactly as found.
@@ -70,6 +79,8 @@ def metamer(
         seed: Seed of the random start. The global random state is neither used nor changed.
         avoid: Graphs with whose features the metamer shall share as little as possible; see
             `metamers`. `Swap` and `Exact` can.
+        others: Other graphs, 99 at least, than which the metamer must also be nearer: for a model
+            of whole graphs, the others of the dataset.
         forward: How to call the model, `(model, data) -> output`, where the names of its
             arguments do not say so.
         checkpoint: A file to save the search's state to now and then, and to resume it from; the
@@ -77,7 +88,8 @@ def metamer(
         progress: Whether to show a bar once the search takes longer than two seconds.
 
     Returns:
-        The best graph found and its scores, matched or not: look at `.status`.
+        The best graph found and its scores, matched or not: look at `.verdict`. Where it is
+        proved that there is no other graph, as the layer is injective, it is the reference.
 
     Raises:
         InputError: Something handed in cannot be used; the sentence says what to do.
@@ -105,15 +117,19 @@ def metamer(
         problem = dataclasses.replace(problem, avoid=tuple(away))
         search = search.choose(problem)
         search.check(vary)
+        nulls = nulls_of(problem, others)
         title = f"{type(search).__name__} at {_join(targets)}"
-        with progress_bar(title, shown=progress) as watch:
-            solution = search.run(
-                problem,
-                torch.Generator().manual_seed(seed),
-                checkpoint=None if checkpoint is None else Path(checkpoint),
-                watch=watch,
-            )
-        return _measured(probe, targets, problem, search, solution, seed)
+        if impossible := is_impossible(problem, model, layer, forward):
+            solution = Solution(data, 0.0, Status.MATCHED, [0.0], 0, 0, 0.0)
+        else:
+            with progress_bar(title, shown=progress) as watch:
+                solution = search.run(
+                    problem,
+                    torch.Generator().manual_seed(seed),
+                    checkpoint=None if checkpoint is None else Path(checkpoint),
+                    watch=watch,
+                )
+        return _measured(probe, targets, problem, search, solution, seed, nulls, impossible)
 
 
 def _avoided(graphs: Sequence[Data], data: Data) -> list[Tensor]:
@@ -222,6 +238,8 @@ def _measured(
     search: Search,
     solution: Solution,
     seed: int,
+    nulls: Nulls,
+    impossible: bool,
 ) -> Metamer:
     """Score the hard graph, as the untouched model sees it."""
     reference, graph = probe.data, solution.graph
@@ -234,9 +252,9 @@ def _measured(
         if h.dim() > 1 and len(h) == reference.num_nodes
     ]
     outputs = probe.output(reference), probe.output(graph), probe.output(start)
-    near, far = similarities(problem.vary, reference, graph, start)
-    scores = _scores(near, problem.targets, activations, outputs[0], outputs[1])
-    start_scores = _scores(far, problem.targets, started, outputs[0], outputs[2])
+    near, far = (similarities(problem.vary, reference, g) for g in (graph, start))
+    scores = _scores(near, problem, activations, outputs[0], outputs[1])
+    start_scores = _scores(far, problem, started, outputs[0], outputs[2])
     status, error = solution.status, sum(errors) / len(errors)
     if status is Status.MATCHED and error > problem.tol:  # the search's sums were rounded otherwise
         status = Status.BUDGET_SPENT
@@ -244,10 +262,18 @@ def _measured(
         data=graph,
         reference=reference,
         layer=_join(targets),
+        verdict=verdict(
+            error,
+            *nulls.values(),
+            tol=problem.tol,
+            level=LEVEL,
+            proved_impossible=impossible,
+        ),
         status=status,
         activation_error=error,
         layer_errors={t.label: error for t, error in zip(targets, errors, strict=True)},
         tol=problem.tol,
+        nulls=nulls,
         scores=scores
         | {"start_activation_error": float(problem.mean_error(started))}
         | {f"start_{name}": value for name, value in start_scores.items()},
@@ -255,6 +281,7 @@ def _measured(
         node_similarity=node_similarity(problem.vary, reference, graph).cpu(),
         predictions_agree=_agreement(reference, outputs[0], outputs[1]),
         history=solution.history,
+        trail=[*solution.trail, (solution.best_step, error, problem.similarity(graph))],
         steps=solution.steps,
         best_step=solution.best_step,
         seconds=solution.seconds,
@@ -267,21 +294,27 @@ def _measured(
 
 def _scores(
     similarity: dict[str, float],
-    targets: list[Tensor],
+    problem: Problem,
     activations: list[Tensor],
     reference_output: Tensor,
     output: Tensor,
 ) -> dict[str, float]:
     match = prediction_match(reference_output, output)
-    correlations = [
-        activation_correlation(h, other) for h, other in zip(targets, activations, strict=True)
-    ]
-    return similarity | {
-        "prediction_match": match,
-        "consistency": consistency(next(iter(similarity.values())), match),
-        "activation_correlation": sum(correlations) / len(correlations),
-        "output_error": float(activation_error(reference_output, output)),
-    }
+    pairs = zip(problem.targets, activations, strict=True)
+    figures = [match_figures(h, other) for h, other in pairs]
+    shared = [name for name in figures[0] if name != "activation_error"]
+    return (
+        similarity
+        | {
+            "prediction_match": match,
+            "consistency": consistency(next(iter(similarity.values())), match),
+        }
+        | {name: statistics.fmean(each[name] for each in figures) for name in shared}
+        | {
+            "node_match": matched_nodes(problem, activations),
+            "output_error": float(activation_error(reference_output, output)),
+        }
+    )
 
 
 def _agreement(reference: Data, output: Tensor, other: Tensor) -> Tensor | None:

@@ -20,6 +20,7 @@ from graph_metamers.probe import (
 )
 from graph_metamers.probe.layers import duplicates
 from graph_metamers.search import Problem
+from graph_metamers.similarity import similarity
 from graph_metamers.storage import graph_tensors
 from graph_metamers.vary import Edges, EdgeWeights, Vary, soft_edges
 
@@ -95,6 +96,7 @@ def pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: st
 
         return activations
 
+    subject = digest(probe.model, graph_tensors(probe.data), labels, functions, vary)
     return Problem(
         data=probe.data,
         vary=vary,
@@ -102,8 +104,10 @@ def pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: st
         activations=activate,
         tol=tol,
         find_read=find_read,
+        similarity=lambda graph: similarity(vary, probe.data, graph),
         record=lambda run: record_flows(probe.model, run),
-        identity=digest(probe.model, graph_tensors(probe.data), labels, functions, vary, method),
+        subject=subject,
+        identity=digest(subject, method),
     )
 
 

@@ -6,20 +6,15 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 from torch_geometric.data import Data
 
 from graph_metamers.measure import (
-    degree_distance,
-    edge_overlap,
-    feature_similarity,
+    DISTANCES,
     is_isomorphic,
     node_edge_overlap,
     node_feature_similarity,
-    spectral_distance,
-    structure_similarity,
 )
-from graph_metamers.measure.distances import SPECTRUM_NODES
+from graph_metamers.measure.distances import Distance, Kind
 from graph_metamers.vary import Edges, EdgeWeights, Vary
 
 UNCHANGED = 1e-4  # relative distance within which features are the reference's
@@ -34,9 +29,26 @@ SYMBOLS = {
 }
 
 
-def similarities(vary: Vary, reference: Data, *graphs: Data) -> list[dict[str, float]]:
-    """Of each graph the scores of what varied, that of the consistency score first."""
-    return [_similarity(vary, reference, graph) for graph in graphs]
+def similarities(vary: Vary, reference: Data, graph: Data) -> dict[str, float]:
+    """All distances of what varied, that of the consistency score first."""
+    return {name: d.function(reference, graph) for name, d in _distances(vary).items()}
+
+
+def similarity(vary: Vary, reference: Data, graph: Data) -> float:
+    """The figure that says best how similar a graph is: of edges the share kept."""
+    name = "edges_kept" if isinstance(vary, Edges) else next(iter(_distances(vary)))
+    return DISTANCES[name].function(reference, graph)
+
+
+def _distances(vary: Vary) -> dict[str, Distance]:
+    return {name: d for name, d in DISTANCES.items() if d.kind == kind_of(vary)}
+
+
+def kind_of(vary: Vary) -> Kind:
+    """What varies, as the distances are sorted."""
+    if isinstance(vary, Edges):
+        return "structure"
+    return "weights" if isinstance(vary, EdgeWeights) else "features"
 
 
 def symbols_of(scores: Mapping[str, Any]) -> dict[str, str]:
@@ -46,28 +58,6 @@ def symbols_of(scores: Mapping[str, Any]) -> dict[str, str]:
     {'structure_similarity': 'S_struct', 'edges_kept': 'kept'}
     """
     return {name: symbol for name, symbol in SYMBOLS.items() if name in scores}
-
-
-def _similarity(vary: Vary, reference: Data, graph: Data) -> dict[str, float]:
-    if isinstance(vary, Edges):
-        return structure_scores(reference, graph)
-    if isinstance(vary, EdgeWeights):
-        weights = (g["edge_weight"].double() for g in (reference, graph))
-        return {"weight_similarity": float(cosine_similarity(*weights, dim=0))}
-    return {"feature_similarity": feature_similarity(reference["x"].detach(), graph["x"].detach())}
-
-
-def structure_scores(reference: Data, graph: Data) -> dict[str, float]:
-    """Similarities and distances of two graphs' edges."""
-    nodes = len(reference["x"])
-    edges = reference["edge_index"], graph["edge_index"]
-    small = nodes <= SPECTRUM_NODES
-    return {
-        "structure_similarity": structure_similarity(*edges, nodes),
-        **edge_overlap(*edges, nodes),
-        "degree_distance": degree_distance(*edges, nodes),
-        "spectral_distance": spectral_distance(*edges, nodes) if small else math.nan,
-    }
 
 
 def node_similarity(vary: Vary, reference: Data, graph: Data) -> Float[Tensor, " nodes"]:

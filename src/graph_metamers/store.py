@@ -52,6 +52,8 @@ class Store:
                 "environment": audit.environment,
                 "question": audit.question,
                 "accuracy": audit.accuracy,
+                "theory": {label: found.as_dict() for label, found in audit.theory.items()},
+                "baselines": audit.baselines,
                 "rows": audit.rows,
                 "summary": audit.summary(),
             },

@@ -27,6 +27,7 @@ quick = settings(deadline=None, max_examples=30)
 NAMES = list(DISTANCES)
 OF_FEATURES = [name for name, each in DISTANCES.items() if each.kind == "features"]
 OF_STRUCTURE = [name for name, each in DISTANCES.items() if each.kind == "structure"]
+OF_WEIGHTS = ["weight_similarity"]  # of the same edges
 BINARY = ["feature_jaccard", "feature_hamming"]
 SYMMETRIC = [
     "feature_similarity",
@@ -60,6 +61,7 @@ def graphs(draw, binary: bool = True) -> tuple[Data, Data]:
         links[0, 1] = True
         edge_index = (links | links.t()).nonzero().t()
         found.append(Data(x=(x > 0).to(dtype) if binary else x, edge_index=edge_index))
+        found[-1].edge_weight = torch.randn(nodes, generator=generator, dtype=dtype)
     return found[0], found[1]
 
 
@@ -166,7 +168,9 @@ def test_the_names_of_the_nodes_do_not_matter(name, pair, random):
     order = list(range(len(pair[0].x)))
     random.shuffle(order)
     place = torch.tensor(order).argsort()
-    turned = [Data(x=g.x[order], edge_index=place[g.edge_index]) for g in pair]
+    turned = [
+        Data(x=g.x[order], edge_index=place[g.edge_index], edge_weight=g.edge_weight) for g in pair
+    ]
     assert distance(name, *turned) == pytest.approx(distance(name, *pair), abs=1e-5, nan_ok=True)
 
 
@@ -329,7 +333,7 @@ def test_the_table_is_complete():
         assert each.low < each.high
     symbols = [each.symbol for each in DISTANCES.values()]
     assert len(set(symbols)) == len(symbols)
-    assert OF_FEATURES + OF_STRUCTURE == NAMES
+    assert OF_FEATURES + OF_STRUCTURE + OF_WEIGHTS == NAMES
 
 
 def mine(**changes) -> Distance:
@@ -370,7 +374,8 @@ def test_a_taken_name_is_refused():
     [
         (
             {"kind": "edges"},
-            r"kind of the distance 'mine' must be one of 'features', 'structure'; got 'edges'\.",
+            r"kind of the distance 'mine' must be one of 'features', 'structure', 'weights'; "
+            r"got 'edges'\.",
         ),
         (
             {"alike": "small"},

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,8 @@ Columns = Float[Tensor, " features"]
 
 ENTRIES = 1 << 20  # of float64 that are held at a time
 SPECTRUM_NODES = 20_000  # beyond, eigenvalues take minutes
-KINDS = ("features", "structure")
+Kind = Literal["features", "structure", "weights"]
+KINDS = get_args(Kind)
 ALIKE = ("high", "low")
 
 
@@ -44,7 +45,8 @@ class Distance:
         name: Its name in rows and in `DISTANCES`.
         title: What it is, in a few words.
         symbol: What plots call it.
-        kind: Whether it compares features or edges.
+        kind: Whether it compares features, edges ("structure") or edge weights: it is measured
+            where these vary.
         formula: Its definition.
         low: The smallest value it can have.
         high: The largest; may be infinite.
@@ -55,7 +57,7 @@ class Distance:
     name: str
     title: str
     symbol: str
-    kind: Literal["features", "structure"]
+    kind: Kind
     formula: str
     low: float
     high: float
@@ -77,6 +79,11 @@ def register(distance: Distance) -> None:
         >>> data = datasets.csbm(nodes=30, features=20)
         >>> DISTANCES["feature_hamming"].function(data, data)
         0.0
+
+    One of your own, measured in every `metamer` and `audit` from then on (not run here):
+
+        register(Distance("topic_words", "Share of topic words kept", "topics", "features",
+                          "|T ∧ T'| / |T|", 0, 1, "high", topic_words_kept))
     """
     if distance.name in DISTANCES:
         raise InputError(
@@ -353,6 +360,27 @@ def spectra_apart(reference: Data, graph: Data) -> float:
     return spectral_distance(edges, other, nodes) if nodes <= SPECTRUM_NODES else math.nan
 
 
+def weight_cosine(reference: Data, graph: Data) -> float:
+    """Cosine of the weights of the same edges.
+
+        ⟨w, w'⟩ / (‖w‖ ‖w'‖)
+
+    Returns:
+        In [−1, 1], in [0, 1] for non-negative weights; 1 is the same direction.
+
+    Raises:
+        InputError: There are not as many weights.
+
+    Example:
+        >>> a, b = Data(edge_weight=torch.ones(2)), Data(edge_weight=torch.tensor([1.0, 0.0]))
+        >>> round(weight_cosine(a, b), 4)
+        0.7071
+    """
+    w, other = (g["edge_weight"].detach().double() for g in (reference, graph))
+    check_same_shape(w, other)
+    return float(torch.nn.functional.cosine_similarity(w, other, dim=0))
+
+
 for _distance in (
     Distance(
         name="feature_similarity",
@@ -488,6 +516,17 @@ for _distance in (
         high=math.inf,
         alike="low",
         function=spectra_apart,
+    ),
+    Distance(
+        name="weight_similarity",
+        title="Cosine of the edge weights",
+        symbol="S_weight",
+        kind="weights",
+        formula="⟨w, w'⟩ / (‖w‖ ‖w'‖)",
+        low=-1.0,
+        high=1.0,
+        alike="high",
+        function=weight_cosine,
     ),
 ):
     register(_distance)

@@ -44,6 +44,11 @@ class Verdict(StrEnum):
     IMPOSSIBLE = "impossible"
 
     @property
+    def text(self) -> str:
+        """The verdict in words."""
+        return self.value.replace("_", " ")
+
+    @property
     def remedy(self) -> str:
         """The verdict in a sentence, with the next step."""
         return {
@@ -106,18 +111,20 @@ def match_figures(reference: Activation, other: Activation) -> dict[str, float]:
         >>> [round(value, 2) for value in match_figures(h, torch.tensor([3.0, 4.5])).values()]
         [0.01, 1.0, 1.0, 20.0]
     """
-    from scipy.stats import rankdata  # a second that few need
-
     error = activation_error(reference, other)
-    ranks = (
-        torch.from_numpy(rankdata(t.detach().double().cpu().numpy())) for t in (reference, other)
-    )
+    ranks = (_ranks(h) for h in (reference, other))
     return {
         "activation_error": error,
         "activation_correlation": activation_correlation(reference, other),
         "activation_rank_correlation": activation_correlation(*ranks),
         "activation_snr": -10 * math.log10(error) if error else math.inf,
     }
+
+
+def _ranks(h: Activation) -> Float[Tensor, " entries"]:
+    """Ranks of the entries; of equal ones their mean."""
+    _, place, count = h.detach().double().flatten().unique(return_inverse=True, return_counts=True)
+    return (count.cumsum(0) - (count - 1) / 2)[place]
 
 
 def permuted_null(reference: Nodewise, *, samples: int, generator: torch.Generator) -> Null:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy import sparse
-from scipy.sparse import linalg
 from torch import Tensor
+
+Sparse = Any  # a SciPy csr_array; SciPy takes a moment to import that few need
 
 
 def singular_values(gram: Float[Tensor, "*batch m m"]) -> Float[Tensor, "*batch m"]:
@@ -85,10 +85,11 @@ def stable_rank(values: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch"]:
     return values.square().sum(dim=-1) / largest.clamp(min=torch.finfo(values.dtype).tiny)
 
 
-def largest_singular_value(matrix: sparse.csr_array) -> float:
+def largest_singular_value(matrix: Sparse) -> float:
     """‖B‖₂ of a sparse matrix.
 
     Example:
+        >>> from scipy import sparse
         >>> round(largest_singular_value(sparse.csr_array(np.diag([3.0, 4.0]))), 6)
         4.0
     """
@@ -99,11 +100,13 @@ def largest_singular_value(matrix: sparse.csr_array) -> float:
     if smaller < 3:  # too small for Lanczos
         return float(np.linalg.norm(matrix.toarray(), 2))
     start = np.random.default_rng(0).random(smaller)
+    from scipy.sparse import linalg
+
     values: Any = linalg.svds(matrix, k=1, v0=start, return_singular_vectors=False)
     return float(values[0])
 
 
-def count_above(matrix: sparse.csr_array, bound: float) -> int:
+def count_above(matrix: Sparse, bound: float) -> int:
     """How many singular values of a sparse matrix B exceed a bound τ: exact, and without any.
 
     [[−τ I, B], [Bᵀ, −τ I]] has the eigenvalues −τ ± σ_i, and −τ. By Sylvester's law of inertia as
@@ -118,6 +121,7 @@ def count_above(matrix: sparse.csr_array, bound: float) -> int:
         In [0, min(rows, columns)].
 
     Example:
+        >>> from scipy import sparse
         >>> count_above(sparse.csr_array(np.array([[1.0, 1.0], [1.0, 1.0]])), 1e-5)
         1
     """
@@ -126,6 +130,9 @@ def count_above(matrix: sparse.csr_array, bound: float) -> int:
     if matrix.nnz == 0:
         return 0
     shape: Any = matrix.shape
+    from scipy import sparse
+    from scipy.sparse import linalg
+
     rows, columns = (-bound * sparse.eye_array(size) for size in shape)
     whole = sparse.block_array([[rows, matrix], [matrix.T, columns]], format="csc")
     # No pivoting: it would spoil the signs. No pivot is zero unless τ is a singular value of a

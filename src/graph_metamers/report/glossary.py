@@ -1,28 +1,24 @@
 """What the scores mean, and what they do not show."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
 
-Kind = Literal["features", "structure", "weights"]
+from graph_metamers.measure import DISTANCES
+from graph_metamers.measure.distances import Distance, Kind
 
-# What varied in a run, by the similarity that was measured of it.
-KINDS: dict[str, Kind] = {
-    "feature_similarity": "features",
-    "structure_similarity": "structure",
-    "weight_similarity": "weights",
-}
 WHAT: dict[Kind, str] = {"features": "features", "structure": "edges", "weights": "edge weights"}
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score explained: one plain sentence, and how to read its direction."""
+    """A score explained: one plain sentence, how to read its direction, and its definition."""
 
     title: str
     symbol: str
     meaning: str
     reading: str
+    formula: str = ""
 
 
 SCORES = {
@@ -32,6 +28,13 @@ SCORES = {
         "How far the model’s response at this layer is from its response to the original, as a "
         "share of the size of that response (squared).",
         "0 is a perfect match; lower is closer",
+    ),
+    "null_activation_error": Score(
+        "Nearest unrelated graph",
+        "",
+        "The least activation error of graphs that have nothing to do with the original: random "
+        "starts, and the original’s own responses with its nodes permuted.",
+        "a metamer’s activation error lies below it",
     ),
     "feature_similarity": Score(
         "Feature similarity",
@@ -54,20 +57,20 @@ SCORES = {
     ),
     "edge_jaccard": Score(
         "Edge overlap",
-        "J",
+        "J_edge",
         "The edges that both graphs have, as a share of those that either has (Jaccard index).",
         "1 is the same edges, 0 none in common",
     ),
     "degree_distance": Score(
         "Degree distance",
-        "d_deg",
+        "D_degree",
         "How far the degrees of the two graphs are apart, both sorted, as a share of the mean "
         "degree.",
         "0 is the same degrees, whichever node has them",
     ),
     "spectral_distance": Score(
         "Spectral distance",
-        "d_spec",
+        "D_spectral",
         "How far the 20 smallest non-zero eigenvalues of the two normalised Laplacians are apart, "
         "relative to the original’s. They tell how the graph hangs together at large.",
         "0 is the same at large; above 1 the difference exceeds the original’s own size",
@@ -96,6 +99,27 @@ SCORES = {
         "r",
         "The Pearson correlation between the model’s responses at this layer to the two graphs.",
         "1 is a perfect match up to scale and shift",
+    ),
+    "activation_rank_correlation": Score(
+        "Rank correlation",
+        "ρ",
+        "The Spearman correlation of the same: whether what is larger in one response is larger "
+        "in the other.",
+        "1 is a perfect match up to a growing function",
+    ),
+    "activation_snr": Score(
+        "Signal to noise",
+        "SNR",
+        "The size of the response to the original over that of the difference, in decibels: "
+        "−10 log₁₀ of the activation error.",
+        "the higher the closer; ∞ is equal, 0 dB a difference as large as the response",
+    ),
+    "node_match": Score(
+        "Nodes that match",
+        "",
+        "The share of nodes whose response is nearer to their own in the original than to all but "
+        "1 % of other nodes’.",
+        "1 is every node; chance gives at most 0.01",
     ),
     "output_error": Score(
         "Output error",
@@ -151,9 +175,17 @@ LIMITATIONS = (
         "Single nodes may differ more, and so may their predictions.",
     ),
     (
-        "Means cover all runs.",
-        "Matched or not; each table says how many matched. Where not all did, a mean mixes "
-        "metamers with graphs that are none.",
+        "Scores cover the runs that matched.",
+        "The graphs of the others are no metamers, and theirs would mean nothing. Each table says "
+        "how many matched: where only a few did, they are a chosen few. The activation error "
+        "alone is over all runs.",
+    ),
+    (
+        "Symmetries make trivial metamers.",
+        "The original with its nodes renumbered, or with interchangeable nodes exchanged "
+        "(automorphic ones, twins), is the same graph. Where edges vary such graphs are recognised "
+        "as far as a colouring of the nodes can tell; where features vary, only the unchanged "
+        "original is. They are counted as trivial, and not as findings.",
     ),
 )
 
@@ -165,17 +197,39 @@ VARIES = {
 }
 
 
-def scores_of(kinds: Collection[Kind]) -> dict[str, Score]:
-    """The scores in words, those that depend on what varied in its words."""
+def explained(name: str, kinds: Collection[Kind]) -> Score:
+    """A score in words, those that depend on what varied in its words.
+
+    >>> explained("consistency", ["structure"]).reading[:27]
+    'low at a match: other edges'
+    >>> explained("feature_hamming", ["features"]).reading
+    'the lower the more alike; from 0 to 1'
+    """
     what = " or ".join(WHAT[kind] for kind in WHAT if kind in kinds)
-    return {
-        name: replace(
-            score, meaning=score.meaning.format(what=what), reading=score.reading.format(what=what)
+    distance = DISTANCES.get(name)
+    if name in SCORES:
+        score = SCORES[name]
+        return replace(
+            score,
+            meaning=score.meaning.format(what=what),
+            reading=score.reading.format(what=what),
+            formula=distance.formula if distance else "",
         )
-        for name, score in SCORES.items()
-    }
+    if distance is not None:
+        return _registered(distance)
+    title = name.replace("_", " ").capitalize()
+    return Score(title, "", "A distance that is not registered where this page was written.", "")
+
+
+def _registered(d: Distance) -> Score:
+    most = "∞" if math.isinf(d.high) else f"{d.high:g}"
+    more = {"high": "the higher", "low": "the lower"}[d.alike]
+    reading = f"{more} the more alike; from {d.low:g} to {most}".replace("-", "−")
+    symbol = "" if d.symbol == d.formula else d.symbol
+    return Score(d.title, symbol, "", reading, d.formula)
 
 
 def limitations(kinds: Collection[Kind]) -> list[tuple[str, str]]:
     """What the report does not show, first of what varied."""
-    return [text for name, text in CAUTIONS.items() if KINDS[name] in kinds] + [*LIMITATIONS]
+    said = [text for name, text in CAUTIONS.items() if DISTANCES[name].kind in kinds]
+    return [*said, *LIMITATIONS]

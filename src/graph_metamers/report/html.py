@@ -8,19 +8,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from graph_metamers import datasets, zoo
+from graph_metamers.measure.distances import Kind
 from graph_metamers.report import plots
 from graph_metamers.report.figures import inline_svg
-from graph_metamers.report.glossary import VARIES, Kind, limitations, scores_of
+from graph_metamers.report.glossary import VARIES, Score, explained, limitations
+from graph_metamers.report.numbers import error_text, p_text, score_text, shorten
 from graph_metamers.report.section import section
-from graph_metamers.report.words import (
-    error_text,
-    headline,
-    kind_of,
-    remedies,
-    score_text,
-    shorten,
-    status_text,
-)
+from graph_metamers.report.theory import theory_section
+from graph_metamers.report.words import headline, kind_of, remedies, status_text, verdict_text
 from graph_metamers.result import Metamer
 from graph_metamers.storage import write_text
 
@@ -53,9 +48,7 @@ def write_report(audit: "Audit", path: Path) -> None:
 def _context(audit: "Audit") -> dict[str, Any]:
     groups, summary = audit.groups(), audit.summary()
     several = len({group[0].vary for group in groups}) > 1
-    used = {name for s in summary for name in s}
     kinds: list[Kind] = [kind_of(group[0]) for group in groups]
-    scores = scores_of(kinds)
     return {
         "question": audit.question,
         "environment": audit.environment,
@@ -64,16 +57,31 @@ def _context(audit: "Audit") -> dict[str, Any]:
         "overview": _overview(groups) if groups else None,
         "asked": _asked(audit),
         "sections": [
-            section(place, group, s, several=several)
+            section(place, group, s, _baselines(audit, group[0]), several=several)
             for place, (group, s) in enumerate(zip(groups, summary, strict=True))
         ],
-        "scores": [score for name, score in scores.items() if name in used],
+        "theory": theory_section(audit.theory, groups, summary),
+        "scores": _glossary(groups),
         "limitations": limitations(kinds),
         "snippet": _snippet(audit.question),
         "score_text": score_text,
         "error_text": error_text,
+        "p_text": p_text,
         "status_text": status_text,
+        "verdict_text": verdict_text,
     }
+
+
+def _baselines(audit: "Audit", m: Metamer) -> list[dict[str, Any]]:
+    return [b for b in audit.baselines if (b["layer"], b["vary"]) == (m.layer, m.vary)]
+
+
+def _glossary(groups: list[list[Metamer]]) -> list[Score]:
+    """All that was measured, explained."""
+    measured = dict.fromkeys(name for group in groups for name in group[0].scores)
+    names = [name for name in measured if not name.startswith("start_")]
+    kinds: list[Kind] = [kind_of(group[0]) for group in groups]
+    return [explained(n, kinds) for n in ("activation_error", "null_activation_error", *names)]
 
 
 def _overview(groups: list[list[Metamer]]) -> Markup:
@@ -101,7 +109,10 @@ def _asked(audit: "Audit") -> list[tuple[str, str]]:
         ("What varies", "; ".join(_varies(way) for way in question["vary"])),
         ("Search", audit.search),
         ("Random starts", _starts(question["seeds"])),
-        ("Matched if", f"activation error is at most {question['tol']:g}"),
+        (
+            "Matched if",
+            f"activation error is at most {question['tol']:g} and below that of unrelated graphs",
+        ),
     ]
     if audit.accuracy:
         parts = (f"{value:.1%} {split}" for split, value in audit.accuracy.items())

@@ -23,7 +23,7 @@ from graph_metamers.report.style import (
     styled,
     thinned,
 )
-from graph_metamers.report.words import noun, status_text
+from graph_metamers.report.words import noun, verdict_text
 from graph_metamers.result import Metamer
 
 SHOWN_NODES, SHOWN_FEATURES = 90, 90
@@ -138,11 +138,11 @@ def plot_crop(ax: Axes, crop: Crop, show: Picture, metamer: Metamer) -> None:
     )
     for spine in ax.spines.values():
         spine.set(color=RULE, visible=True)
-    status = f"seed {metamer.seed}: {status_text(metamer.status)}"
+    verdict = f"seed {metamer.seed}: {verdict_text(metamer)}"
     titles = {
         "reference": "Reference",
-        "metamer": f"{noun(metamer).capitalize()}, {status}",
-        "difference": f"Difference, {status}",
+        "metamer": f"{noun(metamer).capitalize()}, {verdict}",
+        "difference": f"Difference, {verdict}",
     }
     set_title(ax, titles[show])
 

@@ -4,16 +4,17 @@ Orange is the metamer and blue the reference, everywhere; grey is what both shar
 """
 
 import math
-from collections.abc import Sequence
+import statistics
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from graph_metamers.errors import InputError
-from graph_metamers.report.glossary import Kind
+from graph_metamers.measure.distances import Kind
+from graph_metamers.report.numbers import score_text, shorten
 from graph_metamers.report.style import (
     DASHED,
     INK,
@@ -21,27 +22,35 @@ from graph_metamers.report.style import (
     MUTED,
     PAPER,
     RULE,
+    SERIES,
     SHARED,
     label_axes,
     legend,
     log_axis,
     marker,
+    positive,
     set_title,
     styled,
     thinned,
 )
-from graph_metamers.report.words import kind_of, noun, shorten
+from graph_metamers.report.words import kind_of
 from graph_metamers.result import Metamer
+from graph_metamers.theory import Theory
 
 CURVE_POINTS = 2000
-BINS = 40
+PERFECT = 1e-4  # share of tol at which even smaller errors are drawn, zero among them
 SIMILARITY_AXES: dict[Kind, str] = {
     "features": "feature similarity S_feat (1 = the same features)",
     "structure": "S_struct, and share of edges kept (1 = the same)",
     "weights": "weight similarity S_weight (1 = the same weights)",
 }
-TITLE_ROOM = 44  # letters that fit above a plot
-BAR_ROOM = 0.74  # share of a histogram's height; the legend stands above
+TRAIL_AXES: dict[Kind, str] = {
+    "features": "feature similarity (1 = the same)",
+    "structure": "share of edges kept (1 = all)",
+    "weights": "weight similarity (1 = the same)",
+}
+NULL_ROWS = {"start": "random starts", "permuted": "permutations", "other": "other graphs"}
+ROOM = 22  # letters of a layer's name in one line beside the overview
 
 
 def plot_similarity(
@@ -69,8 +78,7 @@ def plot_similarity(
             start = m.scores.get(f"start_{name}", math.nan)
             least = min([least, *(v for v in (found, start) if math.isfinite(v))])
             ax.plot(start, place, "D", color=SHARED, markersize=5, markerfacecolor="none")
-            face = METAMER if m.matched else "none"
-            ax.plot(found, place, "o", color=METAMER, markersize=6.5, markerfacecolor=face)
+            _dot(ax, m, found, place)
         _beside(ax, line, name, place)
     ax.set_yticks(range(len(rows)), _row_names(rows), parse_math=False)
     ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -85,23 +93,11 @@ def plot_similarity(
         ax,
         [
             marker("D", SHARED, "none", "random start"),
-            *([marker("o", METAMER, METAMER, "metamer")] if _matched(lines) else []),
-            *([marker("o", METAMER, "none", "not matched")] if _unmatched(lines) else []),
+            *_dots(lines),
         ],
         above=True,
     )
     return ax
-
-
-def _row_names(rows: Sequence[tuple[Sequence[Metamer], str]]) -> list[str]:
-    """The layer; what varied and what was measured only where that differs."""
-    several = len({m.vary for line, _ in rows for m in line}) > 1
-    names: list[str] = []
-    for line, measured in rows:
-        where = line[0].layer + (f", {line[0].vary}" if several else "")
-        symbol = line[0].symbols[measured] if len({name for _, name in rows}) > 1 else ""
-        names.append(f"{shorten(where, 21 - len(symbol) if symbol else 22)} {symbol}".strip())
-    return names
 
 
 def plot_loss(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> Axes:
@@ -115,8 +111,8 @@ def plot_loss(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> 
         The axes. A dot marks the step whose graph was returned, the dashed line is `tol`.
     """
     ax = styled(ax)
-    group = [metamers] if isinstance(metamers, Metamer) else list(metamers)
-    curves = [_positive(np.asarray(m.history, dtype=float)) for m in group]
+    group = _group(metamers)
+    curves = [positive(np.asarray(m.history, dtype=float)) for m in group]
     tol = group[0].tol
     for m, curve in zip(group, curves, strict=True):
         steps = thinned(len(curve), max(60, CURVE_POINTS // len(group)))
@@ -138,135 +134,187 @@ def plot_loss(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> 
         ax,
         [
             *([Line2D([], [], color=METAMER, label="matched")] if matched else []),
-            *([Line2D([], [], color=SHARED, label="not matched")] if _unmatched([group]) else []),
+            *([Line2D([], [], color=SHARED, label="not matched")] if _unmatched(group) else []),
             marker("o", MUTED, MUTED, "best step"),
-            Line2D([], [], color=INK, linestyle=DASHED, linewidth=0.9, label=f"tol {tol:g}"),
+            _tol_entry(tol),
         ],
     )
     return ax
 
 
-def plot_node_similarity(metamer: Metamer, ax: Axes | None = None) -> Axes:
-    """How many nodes of a metamer have features, or neighbours, how similar to the reference's.
+def plot_null(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> Axes:
+    """The activation error of each run beside those of unrelated graphs, on a logarithmic scale.
 
     Args:
-        metamer: The metamer.
+        metamers: A metamer, or those of several seeds.
         ax: Axes to draw on; new ones by default.
 
     Returns:
-        The axes. Lines mark the same over all nodes, of the metamer and of its random start:
-        S_feat, or the share of the edges of either graph that both have.
+        The axes. A dot is a run (hollow if it did not match), a grey stroke an unrelated graph,
+        the dashed line `tol`. Errors below a ten-thousandth of `tol` are drawn there.
     """
     ax = styled(ax)
-    values = metamer.node_similarity.double().numpy()
-    values = values[np.isfinite(values)]
-    low = -1.0 if (values < 0).any() else 0.0
-    _bars(ax, values, np.linspace(low, 1, BINS + 1))
-    edges = kind_of(metamer) == "structure"
-    together = "edge_jaccard" if edges else "feature_similarity"
-    lines = (
-        (together, f"{noun(metamer)}, all {'edges' if edges else 'nodes together'}", INK, "-"),
-        (f"start_{together}", "random start", MUTED, DASHED),
+    group = _group(metamers)
+    nulls, tol = group[0].nulls, group[0].tol
+    errors = [_at_least(m.activation_error, tol) for m in group]
+    drawn = [tol, *(error for error in errors if math.isfinite(error))]
+    for row, null in enumerate(nulls.values(), start=1):
+        values = [_at_least(float(value), tol) for value in null]
+        strokes = np.array([[value, value, math.nan] for value in values]).ravel()
+        heights = np.tile([row - 0.28, row + 0.28, math.nan], len(values))
+        ax.plot(strokes, heights, color=SHARED, linewidth=0.8, alpha=0.7)
+        drawn += filter(math.isfinite, values)
+    ax.axhline(0, color=RULE, linewidth=0.8, zorder=0)
+    for m, error in zip(group, errors, strict=True):
+        _dot(ax, m, error, 0)
+    _tol_line(ax, tol)
+    log_axis(ax, "x", min(drawn) / 1.8, max(drawn) * 1.8)
+    rows = [f"{len(null)} {NULL_ROWS[name]}" for name, null in nulls.items()]
+    ax.set_yticks(
+        range(len(rows) + 1), ["1 run" if len(group) == 1 else f"{len(group)} runs", *rows]
     )
-    handles: list[Line2D] = []
-    for name, text, color, style in lines:
-        value = metamer.scores.get(name, math.nan)
-        if math.isfinite(value):
-            handles.append(
-                ax.axvline(value, 0, BAR_ROOM, color=color, linewidth=1.1, linestyle=style)
-            )
-            handles[-1].set_label(f"{text}: {value:.2f}")
-    ax.set_xlim(low - 0.02, 1.02)
-    text = "overlap of a node's neighbours" if edges else "feature similarity of a node"
-    label_axes(ax, f"{text} (1 = {'all' if edges else 'the same'})", "nodes")
-    _node_title(ax, metamer, len(values))
-    legend(ax, handles)
+    ax.set_ylim(-0.6, len(rows) + 0.6)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    label_axes(ax, "activation error (lower is closer)", "")
+    legend(ax, [*_dots([group]), _tol_entry(tol)], above=True)
     return ax
 
 
-def plot_node_errors(metamer: Metamer, ax: Axes | None = None) -> Axes:
-    """How many nodes of a metamer have which activation error, on a logarithmic scale.
+def plot_trail(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> Axes:
+    """How similar the graph still was at which activation error, along each search.
 
     Args:
-        metamer: The metamer.
+        metamers: A metamer, or those of several seeds, in which the same varied.
         ax: Axes to draw on; new ones by default.
 
     Returns:
-        The axes. Nodes whose error is exactly zero stand in the title.
-
-    Raises:
-        InputError: The activation has no row for each node.
+        The axes. A line leads from a random start (diamond) to the graph returned (dot, hollow if
+        it did not match); the dashed line is `tol`. Where edges varied the similarity is the
+        share of edges kept. The number is the mean over the runs that matched.
     """
-    if metamer.node_errors is None:
-        raise InputError(
-            f"The activation at {metamer.layer} has no row for each node, so its nodes have no "
-            "errors of their own. Use metamer.activation_error."
-        )
     ax = styled(ax)
-    values = metamer.node_errors.double().numpy()
-    values = values[np.isfinite(values)]
-    positive = values[values > 0]
-    low, high = metamer.tol / 10, metamer.tol * 10
-    if len(positive):
-        low = min(low, float(np.quantile(positive, 0.005)))
-        high = max(high, float(positive.max()))
-    edges = np.geomspace(low, high * 1.001, BINS + 1)
-    _bars(ax, np.clip(positive, low, high), edges)
-    log_axis(ax, "x", low, high * 1.001)
-    line = ax.axvline(
-        metamer.tol,
-        ymax=BAR_ROOM,
-        color=INK,
-        linewidth=0.9,
-        linestyle=DASHED,
-        label=f"tol {metamer.tol:g} (for all nodes)",
-    )
-    label_axes(ax, "activation error of a node (lower is closer)", "nodes")
-    _node_title(ax, metamer, len(values), zeros=len(values) - len(positive))
-    legend(ax, [line])
+    group = _group(metamers)
+    tol, least, drawn = group[0].tol, 0.0, [group[0].tol]
+    for m in group:
+        errors = [_at_least(error, tol) for _, error, _ in m.trail]
+        shares = [share for _, _, share in m.trail]
+        color = METAMER if m.matched else SHARED
+        ax.plot(errors, shares, color=color, linewidth=1.1, alpha=0.9)
+        if len(m.trail) > 1:
+            ax.plot(errors[0], shares[0], "D", color=SHARED, markersize=5, markerfacecolor="none")
+        _dot(ax, m, errors[-1], shares[-1])
+        drawn += filter(math.isfinite, errors)
+        least = min([least, *filter(math.isfinite, shares)])
+    ends = [(_at_least(m.activation_error, tol), m.trail[-1][2]) for m in group if m.matched]
+    if ends:
+        nearest, highest = min(error for error, _ in ends), max(share for _, share in ends)
+        mean = score_text(statistics.fmean(share for _, share in ends))
+        _number(ax, mean, nearest, highest, offset=(0, -9 if highest > 0.8 else 9))
+    _tol_line(ax, tol)
+    log_axis(ax, "x", min(drawn) / 1.8, max(drawn) * 1.8)
+    ax.set_ylim(least - 0.03, 1.03)
+    label_axes(ax, "activation error (lower is closer)", TRAIL_AXES[kind_of(group[0])])
+    entries = [marker("D", SHARED, "none", "start"), *_dots([group]), _tol_entry(tol)]
+    legend(ax, entries, above=True)
     return ax
 
 
-def _bars(ax: Axes, values: NDArray[np.float64], edges: NDArray[np.float64]) -> None:
-    counts, _ = np.histogram(values, edges)
-    ax.stairs(counts, edges, fill=True, color=METAMER, alpha=0.85)
-    ax.set_ylim(0, max(1, counts.max()) / BAR_ROOM)
-    ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+def plot_spectrum(theories: Mapping[str, Theory], ax: Axes | None = None) -> Axes:
+    """The relative singular values of each layer, as means over the nodes.
+
+    Args:
+        theories: What the theory says of each layer, such as `Audit.theory`.
+        ax: Axes to draw on; new ones by default.
+
+    Returns:
+        The axes. How fast a line falls says how few directions of a node's features the layer
+        sees well.
+    """
+    ax = styled(ax)
+    lines: list[Line2D] = []
+    for place, (layer, found) in enumerate(theories.items()):
+        values = positive(np.asarray(found.spectrum, dtype=float))
+        places = np.arange(1, len(values) + 1)
+        color = SERIES[place % len(SERIES)]
+        lines += ax.plot(places, values, "o-", color=color, linewidth=1.2, markersize=3)
+        lines[-1].set_label(shorten(layer))
+    finite = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in lines])
+    finite = finite[np.isfinite(finite)]
+    log_axis(ax, "y", float(finite.min()) / 1.6 if len(finite) else 0.1, 1.6)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    label_axes(ax, "singular value, the largest first", "relative to the largest (log)")
+    legend(ax, lines, above=len(lines) < 3)
+    return ax
 
 
-def _node_title(ax: Axes, metamer: Metamer, count: int, zeros: int = 0) -> None:
-    left = metamer.node_similarity.numel() - count
-    notes = [f"n = {count:,} nodes"]
-    notes += [f"{left:,} undefined"] if left else []
-    notes += [f"{zeros:,} are exactly 0, not drawn"] if zeros else []
-    status = "matched" if metamer.matched else "not matched"
-    text = f"Seed {metamer.seed}, {status}: {', '.join(notes)}"
-    if len(text) > TITLE_ROOM:
-        text = f"Seed {metamer.seed}, {status}: {notes[0]},\n{', '.join(notes[1:])}"
-    set_title(ax, text)
+def _group(metamers: Metamer | Sequence[Metamer]) -> list[Metamer]:
+    return [metamers] if isinstance(metamers, Metamer) else list(metamers)
 
 
-def _positive(curve: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a logarithmic scale can hold: zero is drawn below the least value, NaN is a gap."""
-    curve = np.where(np.isfinite(curve), curve, np.nan)
-    above = curve[curve > 0]
-    return np.where(curve <= 0, (above.min() if len(above) else 1.0) / 10, curve)
+def _at_least(error: float, tol: float) -> float:
+    """An error where a logarithmic axis has a place for it; NaN where it is none."""
+    return max(error, PERFECT * tol) if math.isfinite(error) else math.nan
+
+
+def _dot(ax: Axes, m: Metamer, x: float, y: float) -> None:
+    face = METAMER if m.matched else "none"
+    ax.plot(x, y, "o", color=METAMER, markersize=6.5, markerfacecolor=face, zorder=4)
+
+
+def _dots(lines: Sequence[Sequence[Metamer]]) -> list[Line2D]:
+    """The legend's entries for runs."""
+    runs = [m for line in lines for m in line]
+    return [
+        *([marker("o", METAMER, METAMER, "metamer")] if any(m.matched for m in runs) else []),
+        *([marker("o", METAMER, "none", "not matched")] if _unmatched(runs) else []),
+    ]
+
+
+def _tol_line(ax: Axes, tol: float) -> None:
+    ax.axvline(tol, color=INK, linewidth=0.9, linestyle=DASHED, zorder=0)
+
+
+def _tol_entry(tol: float) -> Line2D:
+    return Line2D([], [], color=INK, linestyle=DASHED, linewidth=0.9, label=f"tol {tol:g}")
+
+
+def _row_names(rows: Sequence[tuple[Sequence[Metamer], str]]) -> list[str]:
+    """The layer; what varied and what was measured only where that differs."""
+    several = len({m.vary for line, _ in rows for m in line}) > 1
+    apart = len({name for _, name in rows}) > 1
+    symbols = [line[0].symbols[measured] if apart else "" for line, measured in rows]
+    room = ROOM - max(map(len, symbols))
+    names: list[str] = []
+    for (line, _), symbol in zip(rows, symbols, strict=True):
+        where = line[0].layer + (f", {line[0].vary}" if several else "")
+        lines = textwrap.wrap(where, room, max_lines=2, placeholder="…")
+        names.append("\n".join(lines) + f" {symbol}".rstrip())
+    return names
 
 
 def _beside(ax: Axes, line: Sequence[Metamer], name: str, place: int) -> None:
-    """The mean as a number, on the side of the dots that has room."""
-    values = [m.scores.get(name, math.nan) for m in line]
-    mean = sum(values) / len(values)
+    """The mean over the runs that matched, on the side of the dots that has room."""
+    values = [m.scores.get(name, math.nan) for m in line if m.matched]
+    mean = statistics.fmean(values) if values else math.nan
     if not math.isfinite(mean):
         return
     right = mean < 0.8
+    values = [m.scores.get(name, math.nan) for m in line]
+    end = (max if right else min)(value for value in values if math.isfinite(value))
+    _number(ax, f"{mean:.2f}", end, place, offset=(8 if right else -8, 0))
+
+
+def _number(ax: Axes, text: str, x: float, y: float, offset: tuple[float, float]) -> None:
+    """A number beside a point: below or above it, at its right or left."""
+    across, up = offset
     ax.annotate(
-        f"{mean:.2f}",
-        (max(values) if right else min(values), place),
-        xytext=(8 if right else -8, 0),
+        text,
+        (x, y),
+        xytext=offset,
         textcoords="offset points",
-        ha="left" if right else "right",
-        va="center",
+        ha="center" if not across else "left" if across > 0 else "right",
+        va="center" if not up else "bottom" if up > 0 else "top",
         fontsize=8.5,
         color=INK,
         bbox={"boxstyle": "square,pad=0.15", "facecolor": PAPER, "edgecolor": "none"},
@@ -277,9 +325,5 @@ def _grouped(groups: Sequence[Metamer] | Sequence[Sequence[Metamer]]) -> list[li
     return [[g] if isinstance(g, Metamer) else list(g) for g in groups]
 
 
-def _matched(lines: Sequence[Sequence[Metamer]]) -> bool:
-    return any(m.matched for line in lines for m in line)
-
-
-def _unmatched(lines: Sequence[Sequence[Metamer]]) -> bool:
-    return any(not m.matched for line in lines for m in line)
+def _unmatched(runs: Sequence[Metamer]) -> bool:
+    return any(not m.matched for m in runs)

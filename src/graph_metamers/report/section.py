@@ -10,21 +10,20 @@ from matplotlib.axes import Axes
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graph_metamers.report import plots, structure
+from graph_metamers.report import nodes, plots, structure
 from graph_metamers.report.figures import inline_svg
-from graph_metamers.report.glossary import scores_of
+from graph_metamers.report.numbers import ABSENT, error_text, score_text
 from graph_metamers.report.pictures import Crop, Picture, node_classes, plot_features
-from graph_metamers.report.words import (
-    ABSENT,
-    error_text,
-    kind_of,
-    noun,
-    score_text,
-    spread_text,
-    verdict,
-)
+from graph_metamers.report.scores import score_tables
+from graph_metamers.report.words import finding, kind_of, noun, nulls_text
 from graph_metamers.result import Metamer
 
+BASELINES = {
+    "random_start": "Random start",
+    "nearest_node": "Each node with the features of the other node whose activation is nearest",
+    "class_permuted": "Features exchanged within classes",
+    "flattest_direction": "A step as long, where the layer sees least",
+}
 OPEN_SECTIONS = 4
 NODES_LISTED, NODES_DRAWN = 10, 3
 LOOKED_AT = 200  # nodes among which to choose those drawn
@@ -38,6 +37,7 @@ def section(
     place: int,
     group: list[Metamer],
     summary: dict[str, Any],
+    baselines: list[dict[str, Any]],
     *,
     several: bool,
 ) -> dict[str, Any]:
@@ -46,18 +46,24 @@ def section(
     Args:
         place: Of this section among all.
         group: The runs.
-        summary: Their means and standard deviations.
+        summary: Their means and spreads.
+        baselines: Rows of the graphs that a metamer must beat here.
         several: Whether other sections differ in what varies.
     """
     shown = min(group, key=lambda m: (not m.matched, _or_infinity(m.activation_error)))
     kind = kind_of(shown)
+    scores, distances = score_tables(group, summary)
     crop = structure.adjacency(shown) if kind == "structure" else Crop.of(shown)
     return {
         "id": f"layer-{place}",
         "title": group[0].layer + (f", {group[0].vary}" if several else ""),
-        "verdict": verdict(group),
+        "finding": finding(group),
         "summary": summary,
-        "scores": _score_table(group, summary),
+        "scores": scores,
+        "distances": distances,
+        "baselines": [
+            row | {"title": BASELINES.get(row["baseline"], row["baseline"])} for row in baselines
+        ],
         "symbols": shown.symbols,
         "kind": kind,
         "shown": shown,
@@ -70,40 +76,6 @@ def section(
         "group": group,
         "nodes": [_node(shown, node) for node in _telling_nodes(shown)[:NODES_LISTED]],
         "folded": place >= OPEN_SECTIONS,
-    }
-
-
-def _score_table(group: list[Metamer], summary: dict[str, Any]) -> list[dict[str, Any]]:
-    scores = scores_of([kind_of(group[0])])
-    names = ["activation_error", *(n for n in group[0].scores if not n.startswith("start_"))]
-    return [
-        {
-            "name": name,
-            "title": scores[name].title if name in scores else name.replace("_", " ").capitalize(),
-            "symbol": scores[name].symbol if name in scores else "",
-            "reading": scores[name].reading if name in scores else "",
-            "metamer": _mean_and_spread(name, summary, name),
-            "start": _mean_and_spread(f"start_{name}", summary, name),
-        }
-        for name in names
-    ]
-
-
-def _mean_and_spread(key: str, summary: dict[str, Any], name: str) -> dict[str, str]:
-    text = error_text if name == "activation_error" else score_text
-    mean, spread = summary.get(key, math.nan), summary.get(f"{key}_std", math.nan)
-    if math.isfinite(mean):
-        beside = spread_text(spread, mean) if text is error_text else score_text(spread)
-        return {"mean": text(mean), "spread": beside if summary["runs"] > 1 else "", "reason": ""}
-    reason = {
-        "feature_similarity": "a graph without any feature",
-        "activation_correlation": "a constant response",
-        "activation_error": "the response became NaN or infinite",
-    }.get(name, "undefined in at least one run")
-    return {
-        "mean": ABSENT,
-        "spread": "",
-        "reason": "not measured" if key not in summary else reason,
     }
 
 
@@ -143,8 +115,8 @@ def _pictures(shown: Metamer, place: int) -> list[Markup]:
 
 def _neighbours(shown: Metamer, place: int) -> list[list[Markup]]:
     """A few nodes with their neighbours before and after, if possible such that fit whole."""
-    nodes = _telling_nodes(shown)
-    around = {node: structure.Neighbours.of(shown, node) for node in nodes[:LOOKED_AT]}
+    telling = _telling_nodes(shown)[:LOOKED_AT]
+    around = {node: structure.Neighbours.of(shown, node) for node in telling}
     changed = [node for node, near in around.items() if near.removed or near.added]
     changed.sort(key=lambda node: around[node].count > structure.NEIGHBOURS)
     pictures: list[list[Markup]] = []
@@ -176,6 +148,23 @@ def _curves(group: list[Metamer], shown: Metamer, place: int) -> list[tuple[Mark
     kind = kind_of(shown)
     drawn: list[Drawing] = [
         (
+            "null",
+            lambda ax: plots.plot_null(group, ax),
+            f"Activation error of each run beside those of {nulls_text(shown)}. The least of the "
+            f"runs is {error_text(shown.activation_error)}, the least of the others "
+            f"{error_text(shown.null_activation_error)}.",
+            "What makes it a match: a run left of the dashed line and of every unrelated graph, "
+            "one grey stroke each.",
+        ),
+        (
+            "trail",
+            lambda ax: plots.plot_trail(group, ax),
+            "How similar the graph still was at which activation error, one line a seed. The seed "
+            f"shown above goes from {_point(shown, 0)} to {_point(shown, -1)}.",
+            "How much likeness a closer match takes: from the random start at the right to the "
+            "graph that was kept. A line that stays low ends at a graph unlike the original.",
+        ),
+        (
             "loss",
             lambda ax: plots.plot_loss(group, ax),
             f"Activation error against the step, one line a seed, n = {len(group)}. The seed shown "
@@ -190,7 +179,7 @@ def _curves(group: list[Metamer], shown: Metamer, place: int) -> list[tuple[Mark
         drawn.append(
             (
                 "similarity",
-                lambda ax: plots.plot_node_similarity(shown, ax),
+                lambda ax: nodes.plot_node_similarity(shown, ax),
                 f"Histogram of the {what} of each node; the median is "
                 f"{score_text(_median(shown.node_similarity))}.",
                 "Of the neighbours that a node has in either graph, the share that it has in both."
@@ -202,7 +191,7 @@ def _curves(group: list[Metamer], shown: Metamer, place: int) -> list[tuple[Mark
         drawn.append(
             (
                 "errors",
-                lambda ax: plots.plot_node_errors(shown, ax),
+                lambda ax: nodes.plot_node_errors(shown, ax),
                 "Histogram of the activation error of each node; the median is "
                 f"{error_text(_median(shown.node_errors))}.",
                 "How well each node’s response is matched; the mean over all nodes is the "
@@ -210,15 +199,11 @@ def _curves(group: list[Metamer], shown: Metamer, place: int) -> list[tuple[Mark
             )
         )
     if kind == "structure":
-        drawn += _structure_curves(group, shown)
+        drawn += _structure_curves(shown)
     return [(inline_svg(draw, alt, f"p{place}-{name}"), text) for name, draw, alt, text in drawn]
 
 
-def _structure_curves(group: list[Metamer], shown: Metamer) -> list[Drawing]:
-    kept, start = (
-        ", ".join(score_text(m.scores.get(name)) for m in group[:NODES_LISTED])
-        for name in ("edges_kept", "start_edges_kept")
-    )
+def _structure_curves(shown: Metamer) -> list[Drawing]:
     return [
         (
             "degrees",
@@ -228,15 +213,12 @@ def _structure_curves(group: list[Metamer], shown: Metamer) -> list[Drawing]:
             "How many nodes have many neighbours, in both graphs. A line that ends farther right "
             "has a larger hub.",
         ),
-        (
-            "kept",
-            lambda ax: structure.plot_edges_kept(group, ax),
-            f"Share of edges kept against the activation error. The runs keep {kept}, their "
-            f"random starts {start}.",
-            "Whether a close match needs the original’s edges: one dot a run. Far left and low "
-            "are graphs with other edges and the same response.",
-        ),
     ]
+
+
+def _point(m: Metamer, place: int) -> str:
+    _, error, similarity = m.trail[place]
+    return f"similarity {score_text(similarity)} at an activation error of {error_text(error)}"
 
 
 def _median(values: Tensor) -> float:
@@ -256,12 +238,12 @@ def _telling_nodes(m: Metamer) -> list[int]:
     if m.predictions_agree is not None:
         telling &= m.predictions_agree
     telling &= similarity < 1 - 1e-9  # others tell nothing
-    nodes = telling.nonzero().view(-1)
-    order = error[nodes].argsort(stable=True)
+    places = telling.nonzero().view(-1)
+    order = error[places].argsort(stable=True)
     if kind_of(m) == "structure":  # of nodes that lose all neighbours, those that lose most
         degrees = torch.bincount(m.reference["edge_index"][1].cpu(), minlength=len(error))
-        order = order[degrees[nodes][order].argsort(descending=True, stable=True)]
-    return nodes[order[similarity[nodes][order].argsort(stable=True)]].tolist()
+        order = order[degrees[places][order].argsort(descending=True, stable=True)]
+    return places[order[similarity[places][order].argsort(stable=True)]].tolist()
 
 
 def _node(m: Metamer, node: int) -> dict[str, Any]:

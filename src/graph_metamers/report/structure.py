@@ -1,10 +1,9 @@
-"""Edges as plots: where they are, those of one node, the degrees, and how many stay.
+"""Edges as plots: where they are, those of one node, and the degrees.
 
 As everywhere, blue is the reference, orange the metamer, and grey what both share.
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,31 +21,25 @@ from graph_metamers.errors import InputError
 from graph_metamers.report.pictures import Crop, Picture, class_axis, node_classes, plot_crop
 from graph_metamers.report.style import (
     DASHED,
-    INK,
     METAMER,
     MUTED,
     PAPER,
     REFERENCE,
     RULE,
+    SERIES,
     SHARED,
     label_axes,
     legend,
     log_axis,
-    marker,
     set_title,
     styled,
 )
-from graph_metamers.report.words import noun
+from graph_metamers.report.words import noun, verdict_text
 from graph_metamers.result import Metamer
 
 PAIRS, CELLS = 200, 110  # nodes up to which each pair has a cell; else cells of many pairs, a side
 NEIGHBOURS = 12
 HEAVY = 8  # times the median is the greatest degree of a heavy-tailed graph
-# Told apart from one another, and from the blue, orange and grey of the edges.
-CLASS_COLORS = (
-    "#2c8c62", "#8a55c0", "#c2457f", "#927a10", "#1c8b9c",
-    "#96553a", "#b83a3a", "#5f7d22", "#5a61ad", "#6c6c6c",
-)  # fmt: skip
 
 
 def plot_adjacency(metamer: Metamer, show: Picture = "difference", ax: Axes | None = None) -> Axes:
@@ -230,62 +223,8 @@ def plot_degrees(metamer: Metamer, ax: Axes | None = None) -> Axes:
         ax.set_ylim(0, 1.05)
     label_axes(ax, "degree", "share with at least this degree")
     fate = "every node keeps its own" if same else f"n = {len(both[0]):,} nodes"
-    status = "matched" if metamer.matched else "not matched"
-    set_title(ax, f"Seed {metamer.seed}, {status}: {fate}")
+    set_title(ax, f"Seed {metamer.seed}, {verdict_text(metamer)}: {fate}")
     legend(ax, lines)
-    return ax
-
-
-def plot_edges_kept(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> Axes:
-    """The share of edges kept against the activation error, of each run and its random start.
-
-    Args:
-        metamers: A metamer, or those of several seeds.
-        ax: Axes to draw on; new ones by default.
-
-    Returns:
-        The axes. A dot is a run (hollow if it did not match), a diamond its random start, the
-        dashed line `tol`.
-    """
-    ax = styled(ax)
-    group = [metamers] if isinstance(metamers, Metamer) else list(metamers)
-    tol = group[0].tol
-    errors, shares = [tol], [0.01]
-    for m in group:
-        for start in ("start_", ""):
-            scores = m.scores | {"activation_error": m.activation_error}
-            error = scores.get(f"{start}activation_error", math.nan)
-            share = scores.get(f"{start}edges_kept", math.nan)
-            if not (math.isfinite(error) and math.isfinite(share)):
-                continue
-            error = max(error, tol / 1e4)  # a perfect match has a place too
-            errors, shares = [*errors, error], [*shares, share]
-            if start:
-                ax.plot(error, share, "D", color=SHARED, markersize=5, markerfacecolor="none")
-            else:
-                face = METAMER if m.matched else "none"
-                ax.plot(error, share, "o", color=METAMER, markersize=6.5, markerfacecolor=face)
-    line = ax.axvline(tol, color=INK, linewidth=0.9, linestyle=DASHED, zorder=0)
-    line.set_label(f"tol {tol:g}")
-    log_axis(ax, "x", min(errors) / 1.8, max(errors) * 1.8)
-    ax.set_ylim(-0.03 * max(shares), 1.15 * max(shares))
-    ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.yaxis.set_major_formatter("{x:g}")
-    label_axes(ax, "activation error (lower is closer)", "share of edges kept")
-    legend(
-        ax,
-        [
-            *([marker("o", METAMER, METAMER, "metamer")] if any(m.matched for m in group) else []),
-            *(
-                [marker("o", METAMER, "none", "not matched")]
-                if not all(m.matched for m in group)
-                else []
-            ),
-            marker("D", SHARED, "none", "random start"),
-            line,
-        ],
-        above=True,
-    )
     return ax
 
 
@@ -303,7 +242,7 @@ def _disc(
         ax.plot(*place, "o", markersize=7, color=RULE, markerfacecolor=PAPER, zorder=3)
         return
     text = "" if classes is None else str(int(classes[node]))
-    color = MUTED if classes is None else CLASS_COLORS[int(classes[node]) % len(CLASS_COLORS)]
+    color = MUTED if classes is None else SERIES[int(classes[node]) % len(SERIES)]
     ax.plot(*place, "o", markersize=size, color=color, markeredgecolor=PAPER, zorder=4)
     ax.annotate(
         text, tuple(place), ha="center", va="center_baseline", fontsize=8, color=PAPER, zorder=5

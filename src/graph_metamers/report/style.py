@@ -10,11 +10,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from graph_metamers.report.words import ten
+from graph_metamers.report.numbers import ten
 
 REFERENCE, METAMER, SHARED = "#2f7fd6", "#e0701f", "#858d99"
 INK, MUTED, RULE, PAPER = "#1a1f2b", "#5b6472", "#d5d9e0", "#ffffff"
 DASHED = (0, (4, 3))
+# Classes and layers: told apart from one another, and from blue, orange and grey.
+SERIES = (
+    "#2c8c62", "#8a55c0", "#c2457f", "#927a10", "#1c8b9c",
+    "#96553a", "#b83a3a", "#5f7d22", "#5a61ad", "#6c6c6c",
+)  # fmt: skip
 
 
 def styled(ax: Axes | None) -> Axes:
@@ -55,12 +60,12 @@ def marker(shape: str, color: str, face: str, label: str) -> Line2D:
 
 
 def legend(ax: Axes, handles: Sequence[Line2D], *, above: bool = False) -> None:
-    """A legend in the upper right corner, or in a row above the axes."""
+    """A legend where there is room, or in a row above the axes."""
     if not handles:
         return
     box = ax.legend(
         handles=handles,
-        loc="lower right" if above else "upper right",
+        loc="lower right" if above else "best",
         bbox_to_anchor=(1, 1) if above else None,
         ncols=len(handles) if above else 1,
         frameon=False,
@@ -83,6 +88,13 @@ def log_axis(ax: Axes, which: Literal["x", "y"], low: float, high: float) -> Non
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=6))
     axis.set_major_formatter(FuncFormatter(_tick))
     axis.set_minor_locator(NullLocator())
+
+
+def positive(curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a logarithmic scale can hold: zero is drawn below the least value, NaN is a gap."""
+    curve = np.where(np.isfinite(curve), curve, np.nan)
+    above = curve[curve > 0]
+    return np.where(curve <= 0, (above.min() if len(above) else 1.0) / 10, curve)
 
 
 def thinned(count: int, most: int) -> NDArray[np.int64]:

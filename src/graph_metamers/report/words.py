@@ -1,28 +1,36 @@
-"""What the figures mean, in sentences; and how numbers are written."""
+"""What the figures mean, in sentences."""
 
 import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from graph_metamers.report.glossary import KINDS, WHAT, Kind
+from graph_metamers.measure import DISTANCES, Verdict
+from graph_metamers.measure.distances import Kind
+from graph_metamers.measure.null import EXACT
+from graph_metamers.report.glossary import WHAT
+from graph_metamers.report.numbers import error_text, p_text, shorten
 from graph_metamers.result import Metamer
 from graph_metamers.search import Status
 
-ABSENT = "–"
+Outcome = Literal["matched", "partly", "none", "impossible"]
 
-Outcome = Literal["matched", "partly", "none"]
+NULLS: Final = {  # which unrelated graphs a metamer must be nearer than
+    "start": "random starts",
+    "permuted": "permutations of the nodes",
+    "other": "other graphs",
+}
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Finding:
     """What can be said of one layer.
 
     Attributes:
-        outcome: Whether all runs matched, some, or none.
-        badge: How many.
+        outcome: Whether all runs matched, some, or none, or whether that is impossible.
+        badge: The verdicts in short.
         sentences: What follows from the runs that matched; that nothing does, if none did.
         remedies: What to do about those that did not.
     """
@@ -33,30 +41,46 @@ class Verdict:
     remedies: list[str]
 
 
-def verdict(group: Sequence[Metamer]) -> Verdict:
+def finding(group: Sequence[Metamer]) -> Finding:
     """What the runs of one layer show. Nothing is claimed on runs that did not match."""
+    if _impossible(group):
+        return Finding("impossible", "proved impossible", _nothing_else(group), remedies(group))
     matched = [m for m in group if m.matched]
     badge = f"{len(matched)} of {len(group)} matched"
     if not matched:
-        return Verdict("none", badge, _no_claim(group), remedies(group))
+        return Finding("none", badge, _no_claim(group), remedies(group))
+    trivial = sum(m.trivial for m in matched)
+    badge += f", {trivial} trivial" if trivial else ""
     outcome = "matched" if len(matched) == len(group) else "partly"
-    return Verdict(outcome, badge, _claims(group, matched), remedies(group))
+    return Finding(outcome, badge, _claims(group, matched), remedies(group))
 
 
 def headline(groups: Sequence[Sequence[Metamer]]) -> str:
-    """The whole audit in a sentence or two."""
-    others = [[m for m in group if m.matched and not m.notes.get("unchanged")] for group in groups]
-    found = [matched for matched in others if matched]
-    runs = sum(len(group) for group in groups)
+    """The whole audit in a sentence or two. Trivial metamers are counted, and are no finding."""
     if not groups:
         return "Nothing was run yet."
-    if not found and any(m.matched for group in groups for m in group):
-        return "No other graph was found that matches: where a run matched, it is the original."
-    if not found:
+    possible = [group for group in groups if not _impossible(group)]
+    if not possible:
+        one = len(groups) == 1
+        where = _code(groups[0][0].layer) if one else f"any of {_places(groups)}"
         return (
-            f"No metamer was found: {_no_run(runs, 'match', 'matched')}. Nothing can be said about "
-            "what the model overlooks until a search succeeds."
+            "There is no metamer: it is proved that no other graph has the same response at "
+            f"{where}."
         )
+    others = [[m for m in group if m.matched and not m.trivial] for group in possible]
+    found = [matched for matched in others if matched]
+    trivial = sum(m.matched and m.trivial for group in possible for m in group)
+    runs = sum(map(len, possible))
+    impossible = len(groups) - len(possible)
+    proved = [f"At {impossible} of {_places(groups)} it is proved that there is none."]
+    rest = proved if impossible else []
+    if not found and trivial:
+        none = "No other graph was found that matches: where a run matched, it is the original"
+        return " ".join([f"{none}, as it is or with equal nodes exchanged.", *rest])
+    if not found:
+        none = f"No metamer was found: {_no_run(runs, 'match', 'matched')}."
+        until = "Nothing can be said about what the model overlooks until a search succeeds."
+        return " ".join([none, until, *rest])
     kinds: list[Kind] = [kind for kind in WHAT if any(kind_of(group[0]) == kind for group in found)]
     farthest = [
         _farthest(
@@ -66,12 +90,25 @@ def headline(groups: Sequence[Sequence[Metamer]]) -> str:
         )
         for kind in kinds
     ]
-    return " ".join([_found_where(groups, found), *filter(None, farthest)])
+    also = [f"{_runs(trivial).capitalize()} found only the original."] if trivial else []
+    return " ".join([_found_where(groups, found, runs), *filter(None, farthest), *also, *rest])
 
 
 def kind_of(m: Metamer) -> Kind:
     """What varied in a run, by the similarity that was measured of it."""
-    return KINDS[next(iter(m.symbols))]
+    return DISTANCES[next(iter(m.symbols))].kind
+
+
+def nulls_text(m: Metamer) -> str:
+    """How many unrelated graphs of which sort a run is compared with.
+
+    >>> import torch
+    >>> from types import SimpleNamespace
+    >>> nulls_text(SimpleNamespace(nulls={"start": torch.ones(99), "other": torch.ones(4)}))
+    '99 random starts and 4 other graphs'
+    """
+    *sorts, last = [f"{len(null)} {NULLS[name]}" for name, null in m.nulls.items()]
+    return f"{', '.join(sorts)} and {last}" if sorts else last
 
 
 def _farthest(found: Sequence[Sequence[Metamer]], *, alone: bool, apart: str) -> str:
@@ -102,48 +139,94 @@ def _farthest(found: Sequence[Sequence[Metamer]], *, alone: bool, apart: str) ->
     )
 
 
-def _found_where(groups: Sequence[Sequence[Metamer]], found: Sequence[Sequence[Metamer]]) -> str:
-    runs, matched = sum(map(len, groups)), sum(map(len, found))
+def _found_where(
+    groups: Sequence[Sequence[Metamer]], found: Sequence[Sequence[Metamer]], runs: int
+) -> str:
+    matched = sum(map(len, found))
     rate = "in the one run" if runs == 1 else f"in {matched} of {runs} runs"
     some = "A metamer was found" if matched == 1 else "Metamers were found"
     if len(groups) == 1:
         return f"{some} at {_code(found[0][0].layer)}, {rate}."
-    places = "layers" if len({g[0].layer for g in groups}) == len(groups) else "searched places"
-    return f"{some} at {len(found)} of {len(groups)} {places}, {rate}."
+    return f"{some} at {len(found)} of {_places(groups)}, {rate}."
+
+
+def _places(groups: Sequence[Sequence[Metamer]]) -> str:
+    layers = len({group[0].layer for group in groups}) == len(groups)
+    return f"{len(groups)} {'layers' if layers else 'searched places'}"
 
 
 def remedies(group: Sequence[Metamer]) -> list[str]:
-    """For the runs that did not match: how each search ended, and what to do about it."""
-    ended = Counter(m.status for m in group if not m.matched)
+    """For the runs that did not match: how each ended, and what to do about it."""
+    if _impossible(group):
+        return [Verdict.IMPOSSIBLE.remedy]
+    failed = Verdict.NOT_MATCHED
+    said: list[str] = []
+    for status, count in Counter(m.status for m in group if m.verdict is failed).items():
+        # A search that reached tol has done its part: it is the verdict that says why not.
+        how, remedy = (
+            (f"the verdict “{failed.text}”, though within tol", failed.remedy)
+            if status is Status.MATCHED
+            else (f"the status “{status_text(status)}”", status.remedy)
+        )
+        said.append(f"{_runs(count)} ended with {how}. {remedy}")
+    return said
+
+
+def _impossible(group: Sequence[Metamer]) -> bool:
+    return all(m.verdict is Verdict.IMPOSSIBLE for m in group)
+
+
+def _nothing_else(group: Sequence[Metamer]) -> list[str]:
     return [
-        f"{_runs(count)} ended with the status “{status_text(status)}”. {Status(status).remedy}"
-        for status, count in ended.items()
+        f"There is no metamer at {_code(group[0].layer)}: with any other "
+        f"{WHAT[kind_of(group[0])]} the response is another one. No search was run, and the graph "
+        "returned is the original itself."
     ]
 
 
 def _no_claim(group: Sequence[Metamer]) -> list[str]:
     errors = [m.activation_error for m in group if math.isfinite(m.activation_error)]
-    closest = ""
-    if errors:
-        start = _mean(group, "start_activation_error")
-        closest = f" The closest came to {error_text(min(errors))}" + (
-            f", from {error_text(start)} at the start." if math.isfinite(start) else "."
-        )
+    least = min(errors, default=math.nan)
     return [
-        f"No claim can be made here: {_no_run(len(group), 'reach', 'reached')} an activation "
-        f"error of {group[0].tol:g}.{closest}",
+        f"No claim can be made here: {_why_not(group)}.",
+        *([f"The closest came to {error_text(least)}; {_nearest(group)}."] if errors else []),
         "That does not show that this layer has no metamers, only that this search found none.",
     ]
 
 
+def _why_not(group: Sequence[Metamer]) -> str:
+    within = sum(m.activation_error <= m.tol for m in group)
+    goal = f"an activation error of {group[0].tol:g}"
+    if not within:
+        return f"{_no_run(len(group), 'reach', 'reached')} {goal}"
+    if within == len(group):
+        return (
+            f"{_no_run(within, 'come', 'came')} nearer to the original than unrelated graphs can be"
+        )
+    return (
+        f"{within} of {len(group)} runs reached {goal}, and none of these came nearer to the "
+        "original than unrelated graphs can be"
+    )
+
+
 def _claims(group: Sequence[Metamer], matched: Sequence[Metamer]) -> list[str]:
     layer, error = _code(group[0].layer), max(m.activation_error for m in matched)
+    exact = ", zero up to rounding" if 0 < error <= EXACT else ""
+    up_to = "Its activation error is" if len(matched) == 1 else "The activation error is at most"
     return [
         f"{_how_many(len(matched), len(group))} At {layer} the model responds to another graph as "
-        f"it does to the original, up to an activation error of {error_text(error)}.",
+        "it does to the original.",
+        f"{up_to} {error_text(error)}{exact}; {_nearest(matched)}.",
         *_difference(matched),
         *_predictions(matched),
     ]
+
+
+def _nearest(group: Sequence[Metamer]) -> str:
+    """The null, and the p-value of the closest run; of matched ones that of the farthest."""
+    p = (max if all(m.matched for m in group) else min)(m.p_value for m in group)
+    null = min(m.null_activation_error for m in group)
+    return f"the nearest of {nulls_text(group[0])} is at {error_text(null)} (p = {p_text(p)})"
 
 
 def _how_many(matched: int, runs: int) -> str:
@@ -162,7 +245,7 @@ def _difference(matched: Sequence[Metamer]) -> list[str]:
     similarity, start = _mean(matched, name), _mean(matched, f"start_{name}")
     if not math.isfinite(similarity):
         return []
-    if all(m.notes.get("unchanged") for m in matched):
+    if all(m.trivial for m in matched):
         return [f"It is the original itself: no other {WHAT[kind]} were found to match."]
     if kind == "features" and all(m.data["x"].equal(m.reference["x"]) for m in matched):
         return ["The node features are the original’s own; what differs is what was varied."]
@@ -181,7 +264,7 @@ def _difference(matched: Sequence[Metamer]) -> list[str]:
         )
     else:
         sentences.append(_overlooked(similarity, start))
-    return sentences
+    return [*sentences, *_triviality(matched)]
 
 
 def _structure_difference(matched: Sequence[Metamer]) -> list[str]:
@@ -202,16 +285,15 @@ def _structure_difference(matched: Sequence[Metamer]) -> list[str]:
 
 
 def _triviality(matched: Sequence[Metamer]) -> list[str]:
-    """Whether graphs with other edges are other graphs at all."""
+    """Whether what matched are other graphs at all."""
     trivial = sum(m.trivial for m in matched)
     unknown = sum(math.isnan(m.notes.get("isomorphic", 0.0)) for m in matched)
+    exchanged = kind_of(matched[0]) == "structure"
     said: list[str] = []
     if trivial:
         graphs = f"{trivial} of {len(matched)} are" if len(matched) > 1 else "It is"
-        said.append(
-            f"{graphs} only the original with equal nodes exchanged: the same graph, a trivial "
-            "metamer."
-        )
+        how = " with equal nodes exchanged: the same graph," if exchanged else ":"
+        said.append(f"{graphs} only the original{how} a trivial metamer, and no finding.")
     if unknown:
         graphs = f"{unknown} of {len(matched)} are" if len(matched) > 1 else "it is"
         said.append(
@@ -273,6 +355,8 @@ def _code(name: str) -> str:
 
 def noun(m: Metamer) -> str:
     """What a run ended at: only what matched is a metamer."""
+    if m.verdict is Verdict.IMPOSSIBLE:
+        return "original"
     return "metamer" if m.matched else "graph found"
 
 
@@ -281,69 +365,6 @@ def status_text(status: str) -> str:
     return status.replace("_", " ")
 
 
-def shorten(text: str, most: int = 28) -> str:
-    """A name that fits a title, in one line.
-
-    >>> shorten("encoder.blocks.3.attention.out", 16)
-    'encoder.blocks.…'
-    """
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def score_text(value: float | None) -> str:
-    """A score to three decimals.
-
-    >>> score_text(0.11349), score_text(-0.02), score_text(float("nan"))
-    ('0.113', '−0.020', '–')
-    """
-    if value is None or not math.isfinite(value):
-        return ABSENT
-    return f"{value:.3f}".replace("-", "−")
-
-
-def error_text(value: float | None) -> str:
-    """An activation error to three digits.
-
-    >>> error_text(0.006714), error_text(1.0), error_text(6.7e-06), error_text(float("inf"))
-    ('0.00671', '1.00', '6.70·10⁻⁶', '–')
-    """
-    if value is None or not math.isfinite(value):
-        return ABSENT
-    if value == 0:
-        return "0"
-    power = _power(value)
-    if _plain(value):
-        return f"{value:.{max(0, 2 - power)}f}"
-    return f"{value / 10.0**power:.2f}·{ten(power)}"
-
-
-def spread_text(spread: float, mean: float) -> str:
-    """A standard deviation to the digits of the mean that it stands beside.
-
-    >>> spread_text(0.000123, 0.006714), spread_text(1e-7, 6.7e-06)
-    ('0.00012', '0.10·10⁻⁶')
-    """
-    if not (math.isfinite(spread) and math.isfinite(mean)):
-        return ABSENT
-    power = _power(mean)
-    if _plain(mean):
-        return f"{spread:.{max(0, 2 - power)}f}"
-    return f"{spread / 10.0**power:.2f}·{ten(power)}"
-
-
-def ten(power: int) -> str:
-    """A power of ten.
-
-    >>> ten(-3)
-    '10⁻³'
-    """
-    return "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def _plain(value: float) -> bool:
-    return value == 0 or 1e-4 <= abs(value) < 1e4
-
-
-def _power(value: float) -> int:
-    return math.floor(math.log10(abs(value))) if value else 0
+def verdict_text(m: Metamer) -> str:
+    """The verdict as words, and whether the metamer is a trivial one."""
+    return f"{m.verdict.text}, trivial" if m.matched and m.trivial else m.verdict.text

@@ -3,7 +3,16 @@
 from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.search.adam import Adam
 from graph_metamers.search.auto import Auto
-from graph_metamers.search.base import Best, Problem, Search, Seek, Solution, Status, Watch
+from graph_metamers.search.base import (
+    Best,
+    Problem,
+    Search,
+    Seek,
+    Solution,
+    Status,
+    Watch,
+    narrow_error,
+)
 from graph_metamers.search.blocks import Blocks
 from graph_metamers.search.edge_swap import EdgeSwap
 from graph_metamers.search.exact import Exact
@@ -48,4 +57,5 @@ __all__ = [
     "Swap",
     "Watch",
     "configured",
+    "narrow_error",
 ]

@@ -2,14 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from graph_metamers.errors import check_count, check_positive
 from graph_metamers.search.base import (
@@ -20,10 +18,10 @@ from graph_metamers.search.base import (
     Status,
     Watch,
     check_relaxation,
-    features,
+    narrow_error,
 )
 from graph_metamers.search.checkpoint import Checkpoint
-from graph_metamers.vary import BinaryFeatures, ContinuousFeatures, Edges
+from graph_metamers.vary import Edges
 
 FINITE_CHECK_STEPS = 25
 
@@ -84,7 +82,7 @@ class Adam(Search):
         parameters = variable.parameters
         optimizer = torch.optim.Adam(parameters, lr=self.lr, fused=True)
         best, history = Best(problem.data), list[float]()
-        saving = Checkpoint(checkpoint, problem.identity)
+        saving = Checkpoint(checkpoint, problem)
         saved = saving.resumed(parameters[0].device)
         if saved is not None:
             for parameter, value in zip(parameters, saved["parameters"], strict=True):
@@ -93,7 +91,7 @@ class Adam(Search):
             generator.set_state(saved["generator"].cpu())
             best.resume(saved["best"])
             history.extend(saved["history"])
-        error_of = _narrow(problem)
+        error_of = narrow_error(problem)
         lowest = list(itertools.accumulate(history, min))  # the least error up to each step
 
         status = None
@@ -104,6 +102,7 @@ class Adam(Search):
             error = float(loss.detach())
             history.append(error)
             lowest.append(min(error, lowest[-1]) if lowest else error)
+            saving.see(step, error, lambda: variable.kept(graph))  # noqa: B023, called at once
             if not error >= best.error:
                 best.offer(variable.kept(graph), error, step)
             status = self._ended(history, lowest, best, parameters, problem.tol)
@@ -142,6 +141,7 @@ class Adam(Search):
             steps=len(history) - 1,
             best_step=best.step,
             seconds=saving.seconds,
+            trail=saving.trail,
         )
 
     def _ended(
@@ -173,20 +173,3 @@ class Adam(Search):
             if best.error > before * (1 - 1e-3):
                 return Status.MATCHED if matched else Status.STALLED
         return None
-
-
-def _narrow(problem: Problem) -> Callable[[Data], Tensor]:
-    """The error of a graph, through the layers' linear read where there is one.
-
-    Some of PyG's convolutions send features along the edges before they multiply them by their
-    weights; the other way round the messages are as narrow as the layer.
-    """
-    if not isinstance(problem.vary, BinaryFeatures | ContinuousFeatures | Edges):
-        return problem.error
-    read = problem.find_read()
-    if read is None:
-        return problem.error
-    if isinstance(problem.vary, Edges):
-        y = features(problem.data) @ read.weight
-        return lambda graph: problem.mean_error(read.activations(y, graph))
-    return lambda graph: problem.mean_error(read.activations(graph["x"] @ read.weight))

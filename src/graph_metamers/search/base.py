@@ -1,6 +1,7 @@
 """What every search is given, and what it gives back."""
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from graph_metamers.errors import InputError, listing
 from graph_metamers.probe.flows import Flow
 from graph_metamers.probe.reads import LinearRead
 from graph_metamers.progress import Watch
-from graph_metamers.vary import ContinuousFeatures, Vary, with_features
+from graph_metamers.vary import BinaryFeatures, ContinuousFeatures, Edges, Vary, with_features
 
 Record = Callable[[Callable[[], list[Tensor]]], tuple[list[Tensor], list[Flow]]]
 Seek = Literal["nearest", "random", "farthest"]
@@ -62,8 +63,11 @@ class Problem:
         tol: Activation error at or below which a graph counts as matched.
         avoid: Feature matrices with which the metamer shall share as little as possible.
         find_read: Finds the linear maps through which the layers read the features, if any.
+        similarity: How similar a graph is to the reference in what varies.
         record: Runs something, and tells what flows along the edges meanwhile.
-        identity: A hash of all that the search depends on; a checkpoint of another is refused.
+        subject: A hash of model, graph, layers and what varies.
+        identity: The same with all else that the search depends on; a checkpoint of another is
+            refused.
     """
 
     data: Data
@@ -73,7 +77,9 @@ class Problem:
     tol: float
     avoid: tuple[Tensor, ...] = ()
     find_read: Callable[[], LinearRead | None] = lambda: None
+    similarity: Callable[[Data], float] = lambda graph: math.nan
     record: Record = lambda run: (run(), [])
+    subject: str = ""
     identity: str = ""
     norms: list[Tensor] = field(init=False, repr=False)  # ‖h‖² at each layer
 
@@ -121,6 +127,7 @@ class Solution:
         best_step: The step at which the best graph was found.
         seconds: Time spent, over all resumed parts.
         notes: Further figures that this kind of search gives.
+        trail: Step, error and similarity of graphs on the way.
     """
 
     graph: Data
@@ -131,6 +138,7 @@ class Solution:
     best_step: int
     seconds: float
     notes: dict[str, float] = field(default_factory=dict[str, float])
+    trail: list[tuple[int, float, float]] = field(default_factory=list[tuple[int, float, float]])
 
 
 class Search(ABC):
@@ -300,6 +308,23 @@ def whole_read(problem: Problem) -> LinearRead:
         return problem.activations(with_features(graph or problem.data, y))
 
     return LinearRead(torch.eye(x.shape[1], dtype=x.dtype, device=x.device), activations)
+
+
+def narrow_error(problem: Problem) -> Callable[[Data], Tensor]:
+    """The error of a graph, through the layers' linear read where there is one.
+
+    Some of PyG's convolutions send features along the edges before they multiply them by their
+    weights; the other way round the messages are as narrow as the layer.
+    """
+    if not isinstance(problem.vary, BinaryFeatures | ContinuousFeatures | Edges):
+        return problem.error
+    read = problem.find_read()
+    if read is None:
+        return problem.error
+    if isinstance(problem.vary, Edges):
+        y = features(problem.data) @ read.weight
+        return lambda graph: problem.mean_error(read.activations(y, graph))
+    return lambda graph: problem.mean_error(read.activations(graph["x"] @ read.weight))
 
 
 def features(data: Data) -> Tensor:

@@ -93,7 +93,7 @@ class Blocks(Search):
         watch: Watch | None = None,
     ) -> Solution:
         self.check(problem.vary)
-        saving = Checkpoint(checkpoint, problem.identity)
+        saving = Checkpoint(checkpoint, problem)
         block = _Block(problem, self, generator)
         read = problem.find_read()
         y = None if read is None else features(problem.data) @ read.weight
@@ -115,6 +115,7 @@ class Blocks(Search):
                 else problem.mean_error(read.activations(y, graph))
             )
             history.append(float(loss.detach()))
+            saving.see(step, history[-1], block.kept)
             if not history[-1] >= best.error:
                 best.offer(block.kept(), history[-1], step)
             status = self._ended(history, best.error, problem.tol)
@@ -143,6 +144,7 @@ class Blocks(Search):
             steps=len(history) - 1,
             best_step=best.step,
             seconds=saving.seconds,
+            trail=saving.trail,
         )
 
     def _ended(self, history: list[float], best: float, tol: float) -> Status | None:

@@ -101,7 +101,7 @@ class EdgeSwap(Search):
         watch: Watch | None = None,
     ) -> Solution:
         self.check(problem.vary)
-        saving = Checkpoint(checkpoint, problem.identity)
+        saving = Checkpoint(checkpoint, problem)
         rewiring = Rewiring(problem.data)
         cast(Edges, problem.vary).scatter(rewiring, generator)
         walk = _Walk(problem, rewiring)
@@ -114,11 +114,13 @@ class EdgeSwap(Search):
             history, best = saved["history"], tuple(saved["best"])
 
         lowest = list(itertools.accumulate(history, min))  # the least error up to each step
+        saving.see(0, walk.error, rewiring.graph)
         while (status := self._ended(lowest, problem.tol)) is None:
             step = len(history)
             heat = self.temperature * (1 - step / self.steps) ** 2 / rewiring.nodes
             walk.take(heat * walk.error, generator)
             history.append(walk.error)
+            saving.see(step, walk.error, rewiring.graph)
             lowest.append(min(walk.error, lowest[-1]))
             if walk.error < best[0]:
                 best = walk.error, step, rewiring.pairs
@@ -144,6 +146,7 @@ class EdgeSwap(Search):
             steps=len(history) - 1,
             best_step=best[1],
             seconds=saving.seconds,
+            trail=saving.trail,
         )
 
     def _ended(self, lowest: list[float], tol: float) -> Status | None:

@@ -99,7 +99,7 @@ class Exact(Search):
         watch: Watch | None = None,
     ) -> Solution:
         low, high = continuous(self, problem.vary).bounds
-        clock = Checkpoint(None, problem.identity)
+        clock = Checkpoint(None, problem)
         read = problem.find_read()
         if read is None:
             raise InputError(NO_READ)

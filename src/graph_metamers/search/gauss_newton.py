@@ -89,7 +89,7 @@ class GaussNewton(Search):
         x = features(problem.vary.start(problem.data, generator).render()).clone()
         read = problem.find_read() or whole_read(problem)
         damping, fell, history = 1e-2, True, list[float]()
-        saving = Checkpoint(checkpoint, problem.identity)
+        saving = Checkpoint(checkpoint, problem)
         saved = saving.resumed(x.device)
         if saved is not None:
             x, damping, fell = saved["x"], saved["damping"], saved["fell"]
@@ -98,6 +98,8 @@ class GaussNewton(Search):
             history.append(_error(problem, read, x))
 
         while True:
+            now = with_features(problem.data, x)
+            saving.see(len(history) - 1, history[-1], lambda now=now: now)
             status = ended(
                 history,
                 problem.tol,
@@ -136,6 +138,7 @@ class GaussNewton(Search):
             steps=len(history) - 1,
             best_step=history.index(history[-1]),
             seconds=saving.seconds,
+            trail=saving.trail,
         )
 
 

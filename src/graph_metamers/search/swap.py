@@ -105,7 +105,7 @@ class Swap(Search):
         watch: Watch | None = None,
     ) -> Solution:
         self.check(problem.vary)
-        saving = Checkpoint(checkpoint, problem.identity)
+        saving = Checkpoint(checkpoint, problem)
         x, allowed = self._start(problem, generator)
         read = problem.find_read() or whole_read(problem)
         walk = _Walk.begun(x, allowed, read)
@@ -120,6 +120,9 @@ class Swap(Search):
         while status is None:
             error, gradient = walk.look(problem, generator)
             history.append(error)
+            saving.see(
+                len(history) - 1, error, lambda: with_features(problem.data, walk.features())
+            )
             status = ended(
                 history,
                 problem.tol,
@@ -151,6 +154,7 @@ class Swap(Search):
             steps=len(history) - 1,
             best_step=history.index(history[-1]),
             seconds=saving.seconds,
+            trail=saving.trail,
         )
 
     def _start(self, problem: Problem, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:

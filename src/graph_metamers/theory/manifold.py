@@ -11,34 +11,23 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError, check_count, listing
-from graph_metamers.jacobian import (
-    Reading,
-    backward,
-    blocks,
-    dense,
-    frozen,
-    opened,
-    products,
-    reading,
-)
 from graph_metamers.measure.rank import (
-    count_above,
     effective_rank,
-    largest_singular_value,
     numerical_rank,
-    quadrature,
     singular_values,
     stable_rank,
 )
-from graph_metamers.probe import Forward, Layer, Probe, Target, record_flows
+from graph_metamers.probe import Forward, Layer, Probe
+from graph_metamers.theory.graph_rank import estimated_rank, estimated_spectrum, sparse_rank
+from graph_metamers.theory.jacobian import Reading, dense, frozen, opened, reading
+from graph_metamers.theory.nodes import fields_of, of_fields, of_nodes
 
 Of = Literal["node", "receptive_field", "graph"]
 OF = ("node", "receptive_field", "graph")
 
 SAMPLE = 200  # nodes whose receptive field is looked at
+RTOL = 1e-5
 DENSE = 4000  # activations up to which the Jacobian is written down
-SPARSE = 40  # entries a row, of blocks that are factorised
-SMALL = 6000  # rows and columns of blocks that are factorised however full they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +101,7 @@ def metamer_dimension(
     *,
     of: Of = "node",
     nodes: Sequence[int] | Int[Tensor, " nodes"] | None = None,
-    rtol: float = 1e-5,
+    rtol: float = RTOL,
     seed: int = 0,
     frozen_attention: bool = False,
     forward: Forward | None = None,
@@ -182,14 +171,73 @@ def metamer_dimension(
                 "Use of='graph'."
             )
         chosen = _chosen(nodes, of, len(read.y), generator)
+        features = probe.data.num_features
         if of == "node":
-            return _of_nodes(probe, targets, read, label, chosen, rtol)
-        fields = _fields(read, chosen, generator) if of == "receptive_field" else []
+            total = torch.full((len(chosen),), features)
+            values = of_nodes(probe, read, label, chosen)
+            return _per_node(of, label, chosen, values, total, rtol, population=0)
+        fields = fields_of(read, chosen, generator) if of == "receptive_field" else []
         with frozen(probe.model) if frozen_attention else nullcontext():
             if of == "receptive_field":
-                found = _of_fields(read, fields, chosen, probe.data.num_features, rtol)
-                return _per_node(of, label, chosen, *found, rtol, population=len(read.y))
+                total = features * torch.tensor([len(each) for each in fields])
+                values = of_fields(read, fields, chosen)
+                return _per_node(of, label, chosen, values, total, rtol, population=len(read.y))
             return _of_graph(probe, read, label, rtol, generator)
+
+
+def is_injective(
+    model: nn.Module, data: Data, layer: Layer, *, forward: Forward | None = None
+) -> bool:
+    """Whether it is proved that no two feature matrices give the same activation.
+
+    It is for a layer that is affine in the features, h = S X W + b, of rank n·d: its Jacobian,
+    the same everywhere, has no null space. Tried in float64 where the model runs in that; the
+    rank is computed as by `metamer_dimension(of="graph")`, never estimated.
+
+    Args:
+        model: A trained model. It is left exactly as found.
+        data: The reference graph.
+        layer: Where; a list is seen jointly.
+        forward: How to call the model where the names of its arguments do not say so.
+
+    Returns:
+        False says that there is no such proof, not that the layer is not injective.
+
+    Raises:
+        InputError: Something handed in cannot be used.
+
+    Example:
+        >>> from graph_metamers import datasets, zoo
+        >>> data = datasets.csbm(nodes=30, features=5)
+        >>> model = zoo.GCN(5, 3, hidden=8)
+        >>> is_injective(model, data, "layer1.conv"), is_injective(model, data, "layer1")
+        (True, False)
+    """
+    generator = torch.Generator().manual_seed(0)
+    with opened(model, data, forward) as probe:
+        read = reading(probe, probe.targets(layer))
+        entries = probe.data["x"].numel()
+        with torch.no_grad():
+            size = read.activate(read.y).numel()
+        if size < entries or read.y.shape[1] < probe.data.num_features or not _is_affine(read):
+            return False
+        if size <= DENSE:
+            jacobian = dense(read).double()
+            rank = int(numerical_rank(singular_values(jacobian @ jacobian.T).cpu(), RTOL))
+        else:
+            rank = sparse_rank(probe, read, RTOL, generator)
+        return rank == entries
+
+
+@torch.no_grad()
+def _is_affine(read: Reading) -> bool:
+    """Whether steps in Y change h by as much from anywhere, tried at random points."""
+    generator = torch.Generator().manual_seed(0)
+    size = float(read.y.abs().max()) or 1.0
+    here, step = (size * torch.randn(read.y.shape, generator=generator).to(read.y) for _ in "ab")
+    changes = [read.activate(y + step) - read.activate(y) for y in (read.y, here)]
+    tolerance = 1e-4 if read.y.dtype == torch.float32 else 1e-9
+    return float((changes[0] - changes[1]).norm()) <= tolerance * float(changes[0].norm())
 
 
 def _chosen(nodes: Any, of: str, count: int, generator: torch.Generator) -> Tensor:
@@ -205,131 +253,6 @@ def _chosen(nodes: Any, of: str, count: int, generator: torch.Generator) -> Tens
     if of == "graph":
         raise InputError("of='graph' is of all nodes together; leave nodes= out.")
     return chosen.long().cpu()
-
-
-# Of a node: x̃ ↦ h_v
-
-
-def _of_nodes(
-    probe: Probe, targets: list[Target], read: Reading, label: str, chosen: Tensor, rtol: float
-) -> MetamerDimension:
-    h, flows = _recorded(probe, read, read.y)
-    suits = len(flows) == 1 and h.requires_grad
-    through = _contents_map(probe, read) if suits else None
-    if through is None or not _reads_own_sum(h, flows[0].offset):
-        raise InputError(
-            f"of='node' needs a layer at which a node's activation depends on one sum of "
-            f"features, its own; {label} does not. Use of='receptive_field'."
-        )
-    factor = read.factor
-    through = through if factor is None else factor.T @ through  # from directions of x̃ to the sums
-    by_unit: list[Tensor] = []
-    for unit in range(h.shape[1]):
-        seed = torch.zeros_like(h)
-        seed[:, unit] = 1.0
-        by_unit.append(backward(h, flows[0].offset, seed))
-    values: list[Tensor] = []
-    for part in chosen.to(h.device).split(2048):
-        jacobians = torch.stack([gradient[part] for gradient in by_unit], dim=1).double()
-        jacobians = jacobians @ through.double().T  # [nodes, units, directions]
-        values.append(singular_values(jacobians @ jacobians.mT).cpu())
-    total = torch.full((len(chosen),), probe.data.num_features)
-    return _per_node("node", label, chosen, torch.cat(values), total, rtol, population=0)
-
-
-def _recorded(probe: Probe, read: Reading, y: Tensor) -> tuple[Tensor, list[Any]]:
-    (h,), flows = record_flows(probe.model, lambda: [read.activate(y)])
-    return h, flows
-
-
-def _contents_map(probe: Probe, read: Reading) -> Float[Tensor, "columns channels"] | None:
-    """M of what each node sends, y_u M + b; None where that is something else."""
-    with torch.no_grad():
-        (flow,) = _recorded(probe, read, torch.zeros_like(read.y))[1]
-        offset = flow.contents[0]
-        rows: list[Tensor] = []
-        for part in torch.eye(read.y.shape[1]).to(read.y).split(len(read.y)):
-            units = torch.zeros_like(read.y)
-            units[: len(part)] = part
-            (flow,) = _recorded(probe, read, units)[1]
-            rows.append(flow.contents[: len(part)] - offset)
-        through = torch.cat(rows)
-        (flow,) = _recorded(probe, read, read.y)[1]
-        rest = flow.contents - offset - read.y @ through
-    tolerance = 1e-4 if read.y.dtype == torch.float32 else 1e-9
-    return through if float(rest.norm()) <= tolerance * float(flow.contents.norm()) else None
-
-
-def _reads_own_sum(h: Tensor, offset: Tensor) -> bool:
-    """Whether ∂h_u/∂z_v is zero for u ≠ v, tried on random combinations of all rows."""
-    generator = torch.Generator().manual_seed(0)
-    units = torch.randn(1, h.shape[1], generator=generator).to(h)
-    nodes = torch.randn(len(h), 1, generator=generator).to(h)
-    own = nodes * backward(h, offset, units.expand_as(h))
-    tolerance = 1e-4 if h.dtype == torch.float32 else 1e-9
-    rest = own - backward(h, offset, nodes * units)
-    return float(rest.norm()) <= tolerance * float(own.norm())
-
-
-# Of a receptive field: X ↦ h_v
-
-
-def _fields(read: Reading, chosen: Tensor, generator: torch.Generator) -> list[Tensor]:
-    """The nodes that each chosen one depends on: at the reference or at random features.
-
-    A unit that is off at the reference, and so has no derivative, is on at some of them.
-    """
-    noise = [torch.randn(read.y.shape, generator=generator).to(read.y) for _ in range(2)]
-    scale = read.y.std() if float(read.y.std()) > 0 else 1.0
-    factor = read.factor
-    matters = slice(None) if factor is None else factor.any(dim=1)  # not maps of zeros
-    depends = [torch.zeros(len(read.y), dtype=torch.bool) for _ in chosen]
-    for point in (read.y, *(scale * draw for draw in noise)):
-        y = point.clone().requires_grad_()
-        h = read.activate(y)
-        units = torch.randn(h.shape[1], generator=generator).to(h)
-        for place, node in enumerate(chosen.tolist()):
-            seed = torch.zeros_like(h)
-            seed[node] = units
-            depends[place] |= backward(h, y, seed)[:, matters].any(dim=1).cpu()
-    return [each.nonzero().view(-1) for each in depends]
-
-
-def _of_fields(
-    read: Reading, fields: list[Tensor], chosen: Tensor, features: int, rtol: float
-) -> tuple[Tensor, Tensor]:
-    """Singular values of each ∂h_v/∂X, and how many features it is of."""
-    y = read.y.clone().requires_grad_()
-    h = read.activate(y)
-    factor = read.factor
-    values = torch.zeros(len(chosen), h.shape[1], dtype=torch.float64)
-    for group in _apart(fields, len(y)):
-        rows: list[list[Tensor]] = [[] for _ in group]
-        for unit in range(h.shape[1]):
-            seed = torch.zeros_like(h)
-            seed[chosen[group].to(h.device), unit] = 1.0
-            gradient = backward(h, y, seed)
-            for mine, place in zip(rows, group, strict=True):
-                part = gradient[fields[place].to(h.device)]
-                mine.append((part if factor is None else part @ factor).reshape(-1))
-        for mine, place in zip(rows, group, strict=True):
-            jacobian = torch.stack(mine).double()  # [units, its nodes · directions]
-            values[place] = singular_values(jacobian @ jacobian.T).cpu()
-    return values, features * torch.tensor([len(each) for each in fields])
-
-
-def _apart(fields: list[Tensor], nodes: int) -> list[list[int]]:
-    """Sets of places whose receptive fields have no node in common."""
-    groups: list[tuple[list[int], Tensor]] = []
-    for place, mine in enumerate(fields):
-        fitting = (each for each in groups if not each[1][mine].any())
-        found = next(fitting, None)
-        if found is None:
-            found = [], torch.zeros(nodes, dtype=torch.bool)
-            groups.append(found)
-        found[0].append(place)
-        found[1][mine] = True
-    return [group for group, _ in groups]
 
 
 def _per_node(
@@ -364,9 +287,6 @@ def _per_node(
     )
 
 
-# Of the graph: X ↦ h
-
-
 def _of_graph(
     probe: Probe, read: Reading, label: str, rtol: float, generator: torch.Generator
 ) -> MetamerDimension:
@@ -388,12 +308,12 @@ def _of_graph(
             stable_rank=float(stable_rank(values)),
             singular_values=values,
         )
-    rank, error, tolerance = _sparse_rank(probe, read, rtol, generator), 0.0, rtol
+    rank, error, tolerance = sparse_rank(probe, read, rtol, generator), 0.0, rtol
     exact = rank is not None
     if rank is None:
         tolerance = max(rtol, torch.finfo(read.y.dtype).eps ** 0.5)
-        rank, error = _estimated_rank(read, tolerance, generator)
-    effective, stable = _estimated_spectrum(read, generator)
+        rank, error = estimated_rank(read, tolerance, generator)
+    effective, stable = estimated_spectrum(read, generator)
     return MetamerDimension(
         of="graph",
         layer=label,
@@ -407,70 +327,3 @@ def _of_graph(
         exact=exact,
         standard_error=error,
     )
-
-
-def _sparse_rank(
-    probe: Probe, read: Reading, rtol: float, generator: torch.Generator
-) -> float | None:
-    """The rank of ∂h/∂X from sparse blocks of ∂h/∂Y, or None where they are none or too full."""
-    edges = probe.data.get("edge_index")
-    if not read.by_node or not isinstance(edges, Tensor) or read.weight is None:
-        return None
-    found = blocks(read, edges, generator, _factorisable)
-    if found is None:
-        return None
-    found = [block for block in found if block.nnz]
-    if not found:
-        return 0.0
-    same = all(_equal(block, found[0]) for block in found)  # h = S X W, up to a constant
-    basis = read.basis(rtol)
-    if basis is not None and not (same and len(found) == read.y.shape[1]):
-        return None  # dependent columns of W tie the blocks together
-    bound = rtol * max(map(largest_singular_value, found[:1] if same else found))
-    if same:
-        times = len(found) if basis is None else basis.shape[1]
-        return float(count_above(found[0], bound) * times)
-    return float(sum(count_above(block, bound) for block in found))
-
-
-def _equal(block: Any, other: Any) -> bool:
-    if block.shape != other.shape:
-        return False
-    return bool(abs(block - other).max() <= 1e-9 * abs(other).max())
-
-
-def _factorisable(rows: int, columns: int, entries: int) -> bool:
-    return rows + columns <= SMALL or entries <= SPARSE * rows
-
-
-def _estimated_rank(read: Reading, rtol: float, generator: torch.Generator) -> tuple[float, float]:
-    forth, back, shape = products(read)
-    basis = read.basis(rtol)
-
-    def apply(w: Tensor) -> Tensor:
-        gradient = back(w.to(read.y).view(shape))
-        change = gradient if basis is None else gradient @ basis @ basis.T
-        return forth(change).double().cpu().view(-1)
-
-    found = quadrature(apply, shape.numel(), generator, steps=150, probes=8)
-    return found.count(rtol)
-
-
-def _estimated_spectrum(read: Reading, generator: torch.Generator) -> tuple[float, float]:
-    """Effective and stable rank of ∂h/∂X."""
-    forth, back, shape = products(read)
-    factor = read.factor
-
-    def apply(w: Tensor) -> Tensor:
-        gradient = back(w.to(read.y).view(shape))
-        change = gradient if factor is None else gradient @ factor @ factor.T
-        return forth(change).double().cpu().view(-1)
-
-    found = quadrature(apply, shape.numel(), generator, steps=30, probes=4)
-    if found.largest == 0:
-        return 0.0, 0.0
-    sums = float(found.trace(torch.sqrt).mean())
-    # −σ log σ = −√λ log λ / 2, and zero at zero
-    entropy = float(found.trace(lambda v: -v.sqrt() * v.clamp(min=1e-300).log() / 2).mean())
-    effective = torch.tensor(entropy / sums).exp() * sums
-    return float(effective), float(found.trace(lambda v: v).mean()) / found.largest

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy import sparse
-from scipy.sparse import csgraph
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GATv2Conv, MessagePassing, TransformerConv
@@ -20,6 +19,7 @@ from graph_metamers.probe import Forward, Probe, Target, find_linear_read
 
 Matrix = Float[Tensor, "nodes columns"]
 Product = Callable[[Tensor], Tensor]
+Sparse = Any  # a SciPy csr_array; SciPy takes a moment to import that few need
 
 ATTENTION = (GATConv, GATv2Conv, TransformerConv)
 
@@ -194,7 +194,7 @@ def blocks(
     edges: Int[Tensor, "2 edges"],
     generator: torch.Generator,
     fits: Callable[[int, int, int], bool],
-) -> list[sparse.csr_array] | None:
+) -> list[Sparse] | None:
     """∂h/∂Y as sparse blocks on its diagonal, where each node reads its neighbours alone.
 
     Units that share no columns of Y make a block each. Nodes without a common neighbour are
@@ -235,7 +235,9 @@ def blocks(
             pairs = (colours[receivers] == colour).nonzero().view(-1)
             values[turn, pairs] = gradient[senders[pairs]]
 
-    found: list[sparse.csr_array] = []
+    import scipy.sparse
+
+    found: list[Sparse] = []
     trial = torch.randn(h.shape, generator=generator, dtype=torch.float64)
     promised = torch.zeros(y.shape, dtype=torch.float64)
     for units, columns in groups:
@@ -243,7 +245,7 @@ def blocks(
         turn, pair, column = entries.nonzero(as_tuple=True)
         row, place = receivers[pair] * len(units) + turn, senders[pair] * len(columns) + column
         shape = len(y) * len(units), len(y) * len(columns)
-        block = sparse.csr_array(
+        block = scipy.sparse.csr_array(
             (entries[turn, pair, column].numpy(), (row.numpy(), place.numpy())), shape=shape
         )
         image = block.T @ trial[:, units].reshape(-1).numpy()
@@ -265,6 +267,8 @@ def _groups(h: Tensor, y: Tensor, generator: torch.Generator) -> list[tuple[list
         reads[unit] = (backward(h, y, seed) != 0).any(dim=0).float().cpu()
     whole = np.zeros((units + columns, units + columns))
     whole[:units, units:] = reads.numpy()
+    from scipy.sparse import csgraph
+
     count, label = csgraph.connected_components(whole, directed=False)
     members = [np.flatnonzero(label == each) for each in range(count)]
     return [
@@ -274,20 +278,24 @@ def _groups(h: Tensor, y: Tensor, generator: torch.Generator) -> list[tuple[list
     ]
 
 
-def _pattern(edges: Tensor, nodes: int) -> sparse.csr_array:
+def _pattern(edges: Tensor, nodes: int) -> Sparse:
     """Who may read whom: neighbours either way, and each node itself."""
     own = np.arange(nodes)
     ends = edges.cpu().numpy()
     rows = np.concatenate([ends[0], ends[1], own])
     columns = np.concatenate([ends[1], ends[0], own])
-    pattern = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(nodes, nodes))
+    import scipy.sparse
+
+    pattern = scipy.sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(nodes, nodes))
     pattern.sum_duplicates()
     return pattern
 
 
-def _colours(pattern: sparse.csr_array) -> np.ndarray[Any, Any]:
+def _colours(pattern: Sparse) -> NDArray[np.int64]:
     """Greedy: two nodes of one colour have no neighbour in common."""
-    near = sparse.csr_array(pattern @ pattern.T)
+    import scipy.sparse
+
+    near = scipy.sparse.csr_array(pattern @ pattern.T)
     colours = np.full(len(near.indptr) - 1, -1)
     for node in np.argsort(-np.diff(near.indptr)):
         taken = set(colours[near.indices[near.indptr[node] : near.indptr[node + 1]]].tolist())

@@ -11,9 +11,9 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GATv2Conv, GCNConv, TransformerConv, global_mean_pool
 
 import graph_metamers as gm
-from graph_metamers import jacobian, manifold
-from graph_metamers.manifold import metamer_dimension
-from graph_metamers.volume import activation_volume
+from graph_metamers.theory import graph_rank, jacobian, manifold
+from graph_metamers.theory.manifold import metamer_dimension
+from graph_metamers.theory.volume import activation_volume
 from helpers import Calls, TwoLayers, left_as_found, seeded, toy_graph, unchecked_types
 
 SMALL = gm.datasets.csbm(nodes=24, features=12, density=0.3, degree=3.0)
@@ -280,8 +280,8 @@ def test_the_estimate_is_within_three_standard_errors(name, layer, activation, w
     model = zoo(name, features=30, activation=activation)
     expected = exactly(model, layer, monkeypatch)
     monkeypatch.setattr(manifold, "DENSE", 0)
-    monkeypatch.setattr(manifold, "SMALL", 0)
-    monkeypatch.setattr(manifold, "SPARSE", 0)
+    monkeypatch.setattr(graph_rank, "SMALL", 0)
+    monkeypatch.setattr(graph_rank, "SPARSE", 0)
     found = metamer_dimension(model, MIDDLE, layer, of="graph")
     assert not found.exact
     assert "estimated" in repr(found)

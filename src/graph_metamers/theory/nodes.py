@@ -1,0 +1,133 @@
+"""What a node's activation sees: of its aggregated features, or of its receptive field."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from graph_metamers.errors import InputError
+from graph_metamers.measure.rank import singular_values
+from graph_metamers.probe import Probe, record_flows
+from graph_metamers.theory.jacobian import Reading, backward
+
+Values = Float[Tensor, "nodes units"]  # singular values, largest first
+
+
+def of_nodes(probe: Probe, read: Reading, label: str, chosen: Int[Tensor, " nodes"]) -> Values:
+    """Singular values of each Df(x̃_v).
+
+    Raises:
+        InputError: h_v depends on something else than one sum of features.
+    """
+    h, flows = _recorded(probe, read, read.y)
+    suits = len(flows) == 1 and h.requires_grad
+    through = _contents_map(probe, read) if suits else None
+    if through is None or not _reads_own_sum(h, flows[0].offset):
+        raise InputError(
+            f"of='node' needs a layer at which a node's activation depends on one sum of "
+            f"features, its own; {label} does not. Use of='receptive_field'."
+        )
+    factor = read.factor
+    through = through if factor is None else factor.T @ through  # from directions of x̃ to the sums
+    by_unit: list[Tensor] = []
+    for unit in range(h.shape[1]):
+        seed = torch.zeros_like(h)
+        seed[:, unit] = 1.0
+        by_unit.append(backward(h, flows[0].offset, seed))
+    values: list[Tensor] = []
+    for part in chosen.to(h.device).split(2048):
+        jacobians = torch.stack([gradient[part] for gradient in by_unit], dim=1).double()
+        jacobians = jacobians @ through.double().T  # [nodes, units, directions]
+        values.append(singular_values(jacobians @ jacobians.mT).cpu())
+    return torch.cat(values)
+
+
+def _recorded(probe: Probe, read: Reading, y: Tensor) -> tuple[Tensor, list[Any]]:
+    (h,), flows = record_flows(probe.model, lambda: [read.activate(y)])
+    return h, flows
+
+
+def _contents_map(probe: Probe, read: Reading) -> Float[Tensor, "columns channels"] | None:
+    """M of what each node sends, y_u M + b; None where that is something else."""
+    with torch.no_grad():
+        (flow,) = _recorded(probe, read, torch.zeros_like(read.y))[1]
+        offset = flow.contents[0]
+        rows: list[Tensor] = []
+        for part in torch.eye(read.y.shape[1]).to(read.y).split(len(read.y)):
+            units = torch.zeros_like(read.y)
+            units[: len(part)] = part
+            (flow,) = _recorded(probe, read, units)[1]
+            rows.append(flow.contents[: len(part)] - offset)
+        through = torch.cat(rows)
+        (flow,) = _recorded(probe, read, read.y)[1]
+        rest = flow.contents - offset - read.y @ through
+    tolerance = 1e-4 if read.y.dtype == torch.float32 else 1e-9
+    return through if float(rest.norm()) <= tolerance * float(flow.contents.norm()) else None
+
+
+def _reads_own_sum(h: Tensor, offset: Tensor) -> bool:
+    """Whether ∂h_u/∂z_v is zero for u ≠ v, tried on random combinations of all rows."""
+    generator = torch.Generator().manual_seed(0)
+    units = torch.randn(1, h.shape[1], generator=generator).to(h)
+    nodes = torch.randn(len(h), 1, generator=generator).to(h)
+    own = nodes * backward(h, offset, units.expand_as(h))
+    tolerance = 1e-4 if h.dtype == torch.float32 else 1e-9
+    rest = own - backward(h, offset, nodes * units)
+    return float(rest.norm()) <= tolerance * float(own.norm())
+
+
+def fields_of(read: Reading, chosen: Tensor, generator: torch.Generator) -> list[Tensor]:
+    """The nodes that each chosen one depends on: at the reference or at random features.
+
+    A unit that is off at the reference, and so has no derivative, is on at some of them.
+    """
+    noise = [torch.randn(read.y.shape, generator=generator).to(read.y) for _ in range(2)]
+    scale = read.y.std() if float(read.y.std()) > 0 else 1.0
+    factor = read.factor
+    matters = slice(None) if factor is None else factor.any(dim=1)  # not maps of zeros
+    depends = [torch.zeros(len(read.y), dtype=torch.bool) for _ in chosen]
+    for point in (read.y, *(scale * draw for draw in noise)):
+        y = point.clone().requires_grad_()
+        h = read.activate(y)
+        units = torch.randn(h.shape[1], generator=generator).to(h)
+        for place, node in enumerate(chosen.tolist()):
+            seed = torch.zeros_like(h)
+            seed[node] = units
+            depends[place] |= backward(h, y, seed)[:, matters].any(dim=1).cpu()
+    return [each.nonzero().view(-1) for each in depends]
+
+
+def of_fields(read: Reading, fields: list[Tensor], chosen: Int[Tensor, " nodes"]) -> Values:
+    """Singular values of each ∂h_v/∂X."""
+    y = read.y.clone().requires_grad_()
+    h = read.activate(y)
+    factor = read.factor
+    values = torch.zeros(len(chosen), h.shape[1], dtype=torch.float64)
+    for group in _apart(fields, len(y)):
+        rows: list[list[Tensor]] = [[] for _ in group]
+        for unit in range(h.shape[1]):
+            seed = torch.zeros_like(h)
+            seed[chosen[group].to(h.device), unit] = 1.0
+            gradient = backward(h, y, seed)
+            for mine, place in zip(rows, group, strict=True):
+                part = gradient[fields[place].to(h.device)]
+                mine.append((part if factor is None else part @ factor).reshape(-1))
+        for mine, place in zip(rows, group, strict=True):
+            jacobian = torch.stack(mine).double()  # [units, its nodes · directions]
+            values[place] = singular_values(jacobian @ jacobian.T).cpu()
+    return values
+
+
+def _apart(fields: list[Tensor], nodes: int) -> list[list[int]]:
+    """Sets of places whose receptive fields have no node in common."""
+    groups: list[tuple[list[int], Tensor]] = []
+    for place, mine in enumerate(fields):
+        fitting = (each for each in groups if not each[1][mine].any())
+        found = next(fitting, None)
+        if found is None:
+            found = [], torch.zeros(nodes, dtype=torch.bool)
+            groups.append(found)
+        found[0].append(place)
+        found[1][mine] = True
+    return [group for group, _ in groups]
