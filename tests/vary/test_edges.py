@@ -11,6 +11,7 @@ from torch_geometric.utils import to_edge_index
 
 import graph_metamers as gm
 from graph_metamers.measure import edge_overlap
+from graph_metamers.own import load_graph
 from graph_metamers.vary import edges as module
 from helpers import FEATURES, left_as_found, seeded, toy_graph, unchecked_types, with_adj_t
 
@@ -421,3 +422,13 @@ def test_weights_of_nothing(missing):
     del data[missing]
     with pytest.raises(gm.InputError, match=rf"data\.{missing} must be"):
         gm.metamer(gm.zoo.GCN(10, 3), data, "layer1", vary=gm.EdgeWeights(), progress=False)
+
+
+def test_a_graph_whose_edges_varied_is_saved_as_before(tmp_path):
+    """PyG remembers what it was asked of a graph, and `torch.load` refuses a file with that."""
+    data = gm.datasets.csbm(nodes=30, features=8, density=0.2)
+    model = seeded(lambda: gm.zoo.GCN(8, 3))
+    for vary, search in ((gm.Edges(), gm.EdgeSwap(steps=1)), (gm.EdgeWeights(), gm.Adam(steps=1))):
+        gm.metamer(model, data, "layer1", vary=vary, search=search)
+    torch.save(data, tmp_path / "graph.pt")
+    assert load_graph(tmp_path / "graph.pt").keys() == data.keys()

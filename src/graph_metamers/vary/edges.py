@@ -72,8 +72,10 @@ class Edges(Vary):
                 "Edges needs data.edge_index; data has only adj_t. Set "
                 "data.edge_index = torch_geometric.utils.to_edge_index(data.adj_t.t())[0]."
             )
+        # A graph that was asked remembers, and torch.load then refuses its file: ask a copy.
+        kinds = copy.copy(data)
         for name in data.keys():  # noqa: SIM118, a Data is no dictionary
-            if name != "edge_index" and data.is_edge_attr(name):
+            if name != "edge_index" and kinds.is_edge_attr(name):
                 raise InputError(
                     f"Edges cannot vary a graph with data.{name}: an edge that comes has none. "
                     f"Remove it (del data.{name}), or vary=EdgeWeights()."
