@@ -340,7 +340,7 @@ def rank_rows(rows: list[dict[str, Any]]) -> list[str]:
                 for row in chosen
                 if (row["dataset"], row["activation"]) == (dataset, "relu")
                 and row["matched"] == row["runs"]
-                and row["rank"] is not None
+                and row["of"] == "node"  # ranks of other maps are not comparable
             ]
             ranks = [row["rank"] for row in group]
             cells = [f"{spearman(ranks, [row[score] for row in group])}" for score in SCORES[::2]]
@@ -352,7 +352,7 @@ def spearman(a: list[float], b: list[float]) -> str:
     from scipy.stats import spearmanr
 
     found: Any = spearmanr(a, b)
-    return f"{found.statistic:+.2f} (p = {found.pvalue:.2f})"
+    return f"{found.statistic:+.2f}"
 
 
 def collapse_rows(rows: list[dict[str, Any]]) -> list[str]:

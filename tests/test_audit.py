@@ -1,5 +1,6 @@
 """audit(): rows, summary, and a folder that survives being killed at any moment."""
 
+import dataclasses
 import functools
 import json
 import math
@@ -19,6 +20,7 @@ from torch_geometric.nn import GCN, GCNConv
 
 import graph_metamers as gm
 import graph_metamers.report
+from graph_metamers.measure import DISTANCES
 from graph_metamers.storage import finite, write_text
 
 search = gm.Adam(lr=0.05, steps=15)
@@ -252,6 +254,29 @@ def test_save_is_out(result, small, tmp_path):
     assert [list(row) for row in saved["rows"]] == [list(row) for row in out["rows"]]
     result.save(tmp_path / "saved")  # twice is as good as once
     assert strict(tmp_path / "saved" / "audit.json") == saved
+
+
+def test_a_folder_without_a_new_distance_is_refused(small, tmp_path, monkeypatch):
+    run(network(), small, layers=["act"], seeds=1, out=tmp_path)
+    mine = dataclasses.replace(DISTANCES["feature_distance"], name="mine")
+    monkeypatch.setitem(DISTANCES, "mine", mine)
+    with pytest.raises(gm.InputError, match=r"another audit \(distances differ\)"):
+        run(network(), small, layers=["act"], seeds=1, out=tmp_path)
+
+
+def test_what_surrounds_the_runs_is_not_measured_again(small, tmp_path, monkeypatch):
+    first = run(network(), small, layers=["act"], seeds=1, out=tmp_path)
+    assert len(first.baselines) == 4
+    assert set(first.theory) == {"act"}
+
+    def fail(*_, **__) -> None:
+        raise AssertionError("measured again")
+
+    for name in ("baselines", "theory"):
+        monkeypatch.setattr(sys.modules["graph_metamers.audit"], name, fail)
+    second = run(network(), small, layers=["act"], seeds=1, out=tmp_path)
+    assert second.baselines == finite(first.baselines)
+    assert second.theory == first.theory
 
 
 def test_what_is_done_is_not_done_again(small, tmp_path, monkeypatch):

@@ -343,6 +343,7 @@ def test_scores_are_what_the_model_says_of_the_graphs(found, small):
             assert each.scores == pytest.approx(expected, rel=1e-4, nan_ok=True)
             assert each.row() == {
                 "baseline": each.name,
+                "title": each.title,
                 "activation_error": each.activation_error,
                 "tol": 1e-2,
                 **each.scores,

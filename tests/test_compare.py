@@ -78,6 +78,35 @@ def test_runs_that_did_not_match_are_left_out(audit):
     assert math.isnan(found.a_mean)
 
 
+def test_several_ways_to_vary(small):
+    """Of each score those ways that have it."""
+    model = gm.zoo.GCN(small.num_features, 3, hidden=8)
+    ways = [gm.BinaryFeatures(), gm.Edges()]
+    audits = [gm.audit(model, small, layers=["layer1"], vary=ways, seeds=1, tol=0.9) for _ in "ab"]
+    (found,) = gm.compare(audits)
+    assert found.score == "feature_similarity"
+    (found,) = gm.compare(audits, score="edges_kept")
+    assert found.pairs <= 1
+
+
+def test_other_searches_are_not_compared(audit):
+    a, b = with_scores(audit, "A", A), with_scores(audit, "B", B)
+    other = [dataclasses.replace(m, search="Adam") for m in b.metamers]
+    (found,) = gm.compare([a, gm.Audit(b.question, {}, other)])
+    assert found.untested == "they were searched by Swap(stop_at_tol=True) and Adam"
+    assert math.isnan(found.p_value)
+
+
+def test_the_reference_itself_does_not_count(audit):
+    b = with_scores(audit, "B", B)
+    same = [dataclasses.replace(m, notes={"unchanged": 1.0}) for m in b.metamers[:1]]
+    trivial = gm.Audit(b.question, {}, [*same, *b.metamers[1:]])
+    assert gm.compare([with_scores(audit, "A", A), trivial])[0].pairs == 3
+    (s,) = trivial.summary()
+    assert (s["matched"], s["trivial"]) == (4, 1)
+    assert s["feature_similarity"] == pytest.approx(sum(B[1:]) / 3)
+
+
 def test_a_score_that_is_not_defined(audit):
     a, b = with_scores(audit, "A", (math.nan, *A[1:])), with_scores(audit, "B", B)
     assert gm.compare([a, b])[0].untested == "the score is not defined in every run"

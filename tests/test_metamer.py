@@ -119,12 +119,60 @@ def test_other_graphs_are_a_null_too(small):
     others = [gm.datasets.csbm(nodes=60, features=40, seed=seed) for seed in range(100, 199)]
     m = gm.metamer(network(), small, "act", search=quick, others=others)
     assert m.nulls["other"].shape == (99,)
-    with pytest.raises(gm.InputError, match=r"activations have the reference's shape .* graph 0"):
-        gm.metamer(
-            network(), small, "act", search=quick, others=[gm.datasets.csbm(nodes=30, features=40)]
-        )
-    with pytest.raises(gm.InputError, match="A null has 5 samples"):
+    odd = [*others[:98], gm.datasets.csbm(nodes=30, features=40)]
+    with pytest.raises(gm.InputError, match=r"activations have the reference's shape .* graph 98"):
+        gm.metamer(network(), small, "act", search=quick, others=odd)
+    with pytest.raises(gm.InputError, match=r"others must hold at least 99 graphs, .* got 5"):
         gm.metamer(network(), small, "act", search=quick, others=others[:5])
+
+
+def test_nulls_are_of_this_forward_and_this_graph(small):
+    """They are remembered: another forward, or another figure that it reads, has its own."""
+
+    def shifted(model: nn.Module, data: Data) -> torch.Tensor:
+        return model(data.x, data.edge_index) + data.shift
+
+    small = small.clone()
+    small.shift = 0.0
+    options = {"search": gm.Adam(steps=1), "forward": shifted}
+    near = gm.metamer(network(), small, "output", **options)
+    near.nulls["start"].zero_()  # one's own copy
+    small.shift = 50.0
+    far = gm.metamer(network(), small, "output", **options)
+    assert far.null_activation_error < 0.1 * near.scores["start_activation_error"]
+    assert far.verdict is gm.Verdict.NOT_MATCHED
+    plain = gm.metamer(network(), small, "output", search=gm.Adam(steps=1))
+    assert plain.null_activation_error > 10 * far.null_activation_error
+    again = gm.metamer(network(), small, "output", **options)
+    assert torch.equal(again.nulls["start"], far.nulls["start"])
+
+
+def test_an_injective_layer_that_barely_sees_a_direction_is_searched():
+    """Injective, yet graphs far from the reference have nearly its activation."""
+    data = continuous(nodes=12, features=6)
+    model = nn.Sequential(nn.Linear(6, 6, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.diag(torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1e-3])))
+    vary = gm.ContinuousFeatures(low=None)
+    forward = lambda model, data: model(data.x)  # noqa: E731
+    search = gm.Adam(lr=0.03, steps=5)
+    m = gm.metamer(model, data, "output", vary=vary, forward=forward, search=search)
+    assert m.verdict is not gm.Verdict.IMPOSSIBLE
+    assert m.steps == 5
+
+
+def test_permutations_that_change_nothing_are_no_null():
+    """A star of equal leaves: only where its hub moves is a permutation another graph."""
+    star = torch.tensor([[0] * 30, list(range(1, 31))])
+    x = torch.ones(31, 4)
+    x[0] = torch.tensor([4.0, 3.0, 2.0, 1.0])
+    data = Data(x=x, edge_index=torch.cat([star, star.flip(0)], dim=1))
+    model = GCNConv(4, 3)
+    m = gm.metamer(model, data, "output", search=gm.Adam(steps=2))
+    assert float(m.nulls["permuted"].min()) > 1e-3
+    alike = Data(x=torch.full((31, 4), 0.5), edge_index=torch.arange(31).repeat(2, 1))
+    m = gm.metamer(model, alike, "output", search=gm.Adam(steps=2))
+    assert set(m.nulls) == {"start"}
 
 
 def test_what_is_reported_is_what_the_model_says_of_the_graph(one, small):

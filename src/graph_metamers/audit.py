@@ -20,7 +20,7 @@ from graph_metamers import zoo
 from graph_metamers.baselines import baselines
 from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count
-from graph_metamers.measure import Verdict, interval, predicted_class
+from graph_metamers.measure import DISTANCES, Verdict, interval, predicted_class
 from graph_metamers.metamer import metamer, preflight
 from graph_metamers.probe import Forward, Layer, Probe
 from graph_metamers.probe import layers as list_layers
@@ -82,9 +82,10 @@ class Audit:
 
         Returns:
             One dictionary for each combination: what was run, `runs`, `matched` (how many are
-            metamers by their verdict), `impossible` (of how many it is proved that there is
-            none), `activation_error` over all runs; and each score over the **matched** runs, NaN
-            if there is none, with its 95 % confidence interval by Student's t from `<score>_low`
+            metamers by their verdict), `trivial` (how many of these are only the reference),
+            `impossible` (of how many it is proved that there is none), `activation_error` over all
+            runs; and each score over the **matched** runs that are not trivial, NaN if there is
+            none, with its 95 % confidence interval by Student's t from `<score>_low`
             to `<score>_high`. `<name>_std` is the standard deviation of a sample. Spread and
             interval are NaN for a single run and where a value is not finite.
         """
@@ -95,12 +96,13 @@ class Audit:
         names = {"dataset": self.question["dataset"], "model": self.question["model"]} | rows[0]
         summary: dict[str, Any] = {name: names[name] for name in RUN}
         summary |= {"runs": len(rows), "matched": sum(m.matched for m in group)}
+        summary["trivial"] = sum(m.matched and m.trivial for m in group)
         summary["impossible"] = sum(m.verdict is Verdict.IMPOSSIBLE for m in group)
         summary["null_activation_error"] = min(m.null_activation_error for m in group)
         for name in ("activation_error", "seconds"):
             summary |= _spread(name, [float(row[name]) for row in rows])
         for name in group[0].scores:
-            values = [m.scores[name] for m in group if m.matched]
+            values = [m.scores[name] for m in group if m.matched and not m.trivial]
             summary |= _spread(name, values)
             if values:
                 _, summary[f"{name}_low"], summary[f"{name}_high"] = interval(values)
@@ -128,10 +130,12 @@ class Audit:
         for s in self.summary():
             scores = (
                 f"{_similar(s)}, S_match {s['prediction_match']:.3f}, CS {s['consistency']:.3f}, "
+                if s["matched"] > s["trivial"]
+                else ""
             )
             lines.append(
                 f"  {s['layer']}: error {s['activation_error']:.1e}, "
-                f"{scores if s['matched'] else ''}{s['matched']} of {s['runs']} matched"
+                f"{scores}{s['matched']} of {s['runs']} matched"
             )
         return "\n".join(lines)
 
@@ -218,7 +222,9 @@ def audit(
         path = None if store is None else store.path(place, label, seed)
         if path is not None and path.exists():
             # All share one reference, so that a long audit does not hold it many times.
-            result.metamers.append(dataclasses.replace(load(path), reference=data))
+            m = load(path)
+            graph = m.data if data.x is None else m.data.to(str(data.x.device))
+            result.metamers.append(dataclasses.replace(m, data=graph, reference=data))
             continue
         m = metamer(
             model,
@@ -236,7 +242,11 @@ def audit(
         if store is not None and path is not None:
             m.save(path)
             store.write(result)
-    for (layer, label), way in itertools.product(zip(layers, labels, strict=True), ways):
+    held = {} if store is None else store.held
+    result.baselines.extend(held.get("baselines", []))
+    result.theory.update({label: Theory(**told) for label, told in held.get("theory", {}).items()})
+    places = zip(layers, labels, strict=True) if not result.baselines else ()
+    for (layer, label), way in itertools.product(places, ways):
         for found in baselines(
             model, data, layer, vary=way, seed=seeds[0], tol=tol, forward=forward
         ):
@@ -405,5 +415,6 @@ def _question(
         "data_digest": digest(graph_tensors(data)),
         "device": str(data.x.device).split(":")[0],  # pyright: ignore[reportOptionalMemberAccess]
         # Rows that were made by different versions do not belong into one table.
+        "distances": [d.name for d in DISTANCES.values() if d.kind in map(kind_of, ways)],
         "versions": [str(torch.__version__), torch_geometric.__version__, _version()],
     }

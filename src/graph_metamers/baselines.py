@@ -69,6 +69,7 @@ class Baseline:
         """The figures as one flat dictionary."""
         return {
             "baseline": self.name,
+            "title": self.title,
             "activation_error": self.activation_error,
             "tol": self.tol,
             **self.scores,

@@ -397,7 +397,8 @@ def _meaning(result: Audit) -> str:
 
 def _mean(summary: dict[str, Any], name: str, *, spread: bool) -> str:
     """Over the matched runs."""
-    if not summary["matched"]:
+    counted = summary["matched"] - summary["trivial"]
+    if not counted:
         return "–"
-    several = spread and summary["matched"] > 1
+    several = spread and counted > 1
     return f"{summary[name]:.3f}" + (f" ± {summary[f'{name}_std']:.3f}" if several else "")

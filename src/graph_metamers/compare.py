@@ -103,7 +103,14 @@ def compare(audits: Sequence[Audit], *, score: str = "feature_similarity") -> li
         for ours in a.groups()
         for theirs in b.groups()
         if (ours[0].layer, ours[0].vary) == (theirs[0].layer, theirs[0].vary)
+        and score in ours[0].scores
+        and score in theirs[0].scores
     ]
+    known = {name: None for audit in audits for m in audit.metamers for name in m.scores}
+    if score not in known:
+        raise InputError(
+            f"score='{score}' is not one of the scores; choose among {listing(known)}."
+        )
     if not found:
         layers = dict.fromkeys(m.layer for audit in audits for m in audit.metamers)
         raise InputError(
@@ -121,15 +128,15 @@ def compare(audits: Sequence[Audit], *, score: str = "feature_similarity") -> li
 def _comparison(
     a: Audit, b: Audit, ours: list[Metamer], theirs: list[Metamer], score: str
 ) -> Comparison:
-    if score not in ours[0].scores:
-        raise InputError(
-            f"score='{score}' is not one of the scores; choose among {listing(ours[0].scores)}."
-        )
-    by_seed = {m.seed: m for m in theirs if m.matched}
-    pairs = [(m, by_seed[m.seed]) for m in ours if m.matched and m.seed in by_seed]
+    by_seed = {m.seed: m for m in theirs if m.matched and not m.trivial}
+    pairs = [
+        (m, by_seed[m.seed]) for m in ours if m.matched and not m.trivial and m.seed in by_seed
+    ]
     values = [[m.scores[score] for m in side] for side in zip(*pairs, strict=True)] or [[], []]
     errors = [[m.activation_error for m in side] for side in zip(*pairs, strict=True)] or [[], []]
     untested = _untested(values, errors)
+    if ours[0].search != theirs[0].search:
+        untested = f"they were searched by {ours[0].search} and {theirs[0].search}"
     test = None if untested else paired_test(values[0], values[1])
     return Comparison(
         a=_name(a),

@@ -2,18 +2,19 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError
-from graph_metamers.measure import graph_null, node_match, permuted_null
+from graph_metamers.measure import node_match, permuted_null
+from graph_metamers.measure.null import EXACT
 from graph_metamers.probe import Forward, Layer
 from graph_metamers.search import Problem, narrow_error
-from graph_metamers.theory import is_injective
+from graph_metamers.theory import least_gain
 from graph_metamers.vary import Edges, EdgeWeights
 
 LEVEL: Final = 0.01  # how likely an unrelated graph may pass a null
@@ -23,8 +24,12 @@ REMEMBERED = 16
 SEED = 2**40  # of the nulls; no search begins there
 
 Nulls = dict[str, Tensor]
+T = TypeVar("T")
+
+NEAR = 0.2  # of ‖X‖: features as near as this are the reference's, with a cosine above 0.98
 
 _drawn: OrderedDict[str, Nulls] = OrderedDict()
+_gains: OrderedDict[str, float] = OrderedDict()
 
 
 def nulls_of(problem: Problem, others: Sequence[Data] = ()) -> Nulls:
@@ -38,31 +43,25 @@ def nulls_of(problem: Problem, others: Sequence[Data] = ()) -> Nulls:
 
     Returns:
         `start`: errors of 99 random starts; `permuted`: of the reference's activations with the
-        nodes permuted, where there is a row for each node; `other`: of `others`, if any. Each is
-        the mean over the layers.
+        nodes permuted such that they change, where there is a row for each node; `other`: of
+        `others`, if any. Each is the mean over the layers.
 
     Raises:
-        InputError: The activations of another graph differ in shape.
+        InputError: There are too few others, or the activations of one differ in shape.
     """
-    if problem.subject not in _drawn:
-        _drawn[problem.subject] = _draw(problem)
-        while len(_drawn) > REMEMBERED:
-            _drawn.popitem(last=False)
-    nulls = dict(_drawn[problem.subject])
-    if others:
-        with torch.no_grad():
-            found = [problem.activations(other) for other in others]
-        shapes = [h.shape for h in problem.targets]
-        for place, activations in enumerate(found):
-            if [h.shape for h in activations] != shapes:
-                raise InputError(
-                    f"others must hold graphs whose activations have the reference's shape "
-                    f"{[list(shape) for shape in shapes]}; graph {place} gives "
-                    f"{[list(h.shape) for h in activations]}. Leave it out."
-                )
-        by_layer = zip(problem.targets, zip(*found, strict=True), strict=True)
-        nulls["other"] = torch.stack([graph_null(h, hs) for h, hs in by_layer]).mean(dim=0)
+    drawn = _remembered(_drawn, problem.subject, lambda: _draw(problem))
+    nulls = {name: null.clone() for name, null in drawn.items()}
+    if len(others):
+        nulls["other"] = _of_others(problem, others)
     return nulls
+
+
+def _remembered(memory: OrderedDict[str, T], subject: str, make: Callable[[], T]) -> T:
+    if subject not in memory:
+        memory[subject] = make()
+        while len(memory) > REMEMBERED:
+            memory.popitem(last=False)
+    return memory[subject]
 
 
 @torch.no_grad()
@@ -72,15 +71,44 @@ def _draw(problem: Problem) -> Nulls:
     error_of = narrow_error(problem)
     nulls = {"start": torch.stack([error_of(start).double().cpu() for start in starts])}
     if all(_by_node(h, problem.data) and len(h) > 1 for h in problem.targets):
-        # The same permutations for all layers.
-        generators = [torch.Generator().manual_seed(SEED) for _ in problem.targets]
-        nulls["permuted"] = torch.stack(
-            [
-                permuted_null(h, samples=SAMPLES, generator=each)
-                for h, each in zip(problem.targets, generators, strict=True)
-            ]
-        ).mean(dim=0)
+        # In a small or symmetric graph many permutations change nothing: they are the reference.
+        for samples in (SAMPLES, 10 * SAMPLES):
+            permuted = _of_permutations(problem.targets, samples)
+            permuted = permuted[permuted > EXACT][:SAMPLES]
+            if len(permuted) == SAMPLES:
+                nulls["permuted"] = permuted
+                break
     return nulls
+
+
+def _of_permutations(targets: list[Tensor], samples: int) -> Tensor:
+    """Of several layers with the same permutations."""
+    errors = [
+        permuted_null(h, samples=samples, generator=torch.Generator().manual_seed(SEED))
+        for h in targets
+    ]
+    return torch.stack(errors).mean(dim=0)
+
+
+@torch.no_grad()
+def _of_others(problem: Problem, others: Sequence[Data]) -> Tensor:
+    if len(others) < SAMPLES:
+        raise InputError(
+            f"others must hold at least {SAMPLES} graphs, so that a p-value can be "
+            f"{LEVEL:g}; got {len(others)}. Add some, or leave it out."
+        )
+    shapes = [h.shape for h in problem.targets]
+    errors: list[float] = []
+    for place, other in enumerate(others):
+        activations = problem.activations(other)
+        if [h.shape for h in activations] != shapes:
+            raise InputError(
+                f"others must hold graphs whose activations have the reference's shape "
+                f"{[list(shape) for shape in shapes]}; graph {place} gives "
+                f"{[list(h.shape) for h in activations]}. Leave it out."
+            )
+        errors.append(float(problem.mean_error(activations)))
+    return torch.tensor(errors, dtype=torch.float64)
 
 
 def matched_nodes(problem: Problem, activations: list[Tensor]) -> float:
@@ -101,12 +129,21 @@ def matched_nodes(problem: Problem, activations: list[Tensor]) -> float:
 def is_impossible(
     problem: Problem, model: nn.Module, layer: Layer, forward: Forward | None
 ) -> bool:
-    """Whether it is proved that no other graph has these activations."""
+    """Whether it is proved that all graphs that match within tol lie next to the reference.
+
+    L_act ≤ tol means ‖h' − h‖² ≤ layers · tol · Σ ‖h‖², and so, with the least gain σ of an affine
+    layer, ‖X' − X‖ ≤ √(layers · tol · Σ ‖h‖²) / σ. This must be below a fifth of ‖X‖.
+    """
     if isinstance(problem.vary, Edges | EdgeWeights):
         return False
     x: Tensor = problem.data["x"]
-    fewer = sum(h.numel() for h in problem.targets) < x.numel()  # equations than features
-    return not fewer and is_injective(model, problem.data, layer, forward=forward)
+    if sum(h.numel() for h in problem.targets) < x.numel():  # fewer equations than features
+        return False
+    gain = _remembered(
+        _gains, problem.subject, lambda: least_gain(model, problem.data, layer, forward=forward)
+    )
+    reach = (len(problem.targets) * problem.tol * float(sum(problem.norms))) ** 0.5
+    return reach < gain * NEAR * float(x.norm())
 
 
 def _by_node(h: Tensor, data: Data) -> bool:

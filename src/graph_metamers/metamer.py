@@ -113,7 +113,7 @@ def metamer(
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
         away = _avoided(avoid, data)
-        problem = pose(probe, targets, vary, tol, digest(search, seed, forward, away))
+        problem = pose(probe, targets, vary, tol, digest(search, seed, away), forward)
         problem = dataclasses.replace(problem, avoid=tuple(away))
         search = search.choose(problem)
         search.check(vary)

@@ -43,7 +43,14 @@ def prepared(model: nn.Module, data: Data, vary: Vary | None, forward: Forward |
     return graph
 
 
-def pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: str) -> Problem:
+def pose(
+    probe: Probe,
+    targets: list[Target],
+    vary: Vary,
+    tol: float,
+    method: str,
+    forward: Forward | None = None,
+) -> Problem:
     """The reference's activations become the targets."""
     check_positive("tol", tol)
     if not isinstance(vary, Vary):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -96,7 +103,18 @@ def pose(probe: Probe, targets: list[Target], vary: Vary, tol: float, method: st
 
         return activations
 
-    subject = digest(probe.model, graph_tensors(probe.data), labels, functions, vary)
+    graph = {name: value for name, value in probe.data.to_dict().items() if name != "x"}
+    plain = {name: repr(value) for name, value in graph.items() if not isinstance(value, Tensor)}
+    subject = digest(
+        probe.model,
+        graph_tensors(probe.data),
+        plain,
+        str(probe.data["x"].device),
+        labels,
+        functions,
+        vary,
+        forward,
+    )
     return Problem(
         data=probe.data,
         vary=vary,

@@ -18,6 +18,7 @@ class Store:
 
     def __init__(self, folder: Path, question: dict[str, Any]) -> None:
         self._folder = folder
+        self.held: dict[str, Any] = {}  # what the folder says already
         for name in (".audit.json.*.part", ".report.html.*.part", "metamers/.[0-9]*.part"):
             for stray in folder.glob(name):  # of a process that was killed while it wrote
                 stray.unlink(missing_ok=True)
@@ -25,7 +26,8 @@ class Store:
             raise InputError(f"out='{folder}' must be a folder; there is a file of that name.")
         if (folder / "audit.json").exists():
             held = read_json(folder / "audit.json")
-            held = held.get("question", {}) if isinstance(held, dict) else {}
+            self.held = held if isinstance(held, dict) else {}
+            held = self.held.get("question", {})
             differing = [name for name in question if held.get(name) != question[name]]
             if differing:
                 raise InputError(

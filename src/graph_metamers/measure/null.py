@@ -62,7 +62,7 @@ class Verdict(StrEnum):
                 "error is at or below tol already, choose a smaller tol."
             ),
             Verdict.IMPOSSIBLE: (
-                "It is proved that no other graph among those allowed has this activation. "
+                "It is proved that no graph but those next to the reference has this activation. "
                 "Let more of the graph vary, or choose another layer."
             ),
         }[self]
@@ -300,8 +300,8 @@ def verdict(
         *nulls: Errors of unrelated activations, from `permuted_null` and `graph_null`.
         tol: Activation error at or below which a graph counts as matched.
         level: How likely an unrelated activation may pass a null, in (0, 1).
-        proved_impossible: Whether it is proved that no other graph has this activation. Then
-            neither error nor nulls matter: what matches is the reference itself.
+        proved_impossible: Whether it is proved that no graph but those next to the reference has
+            this activation. Then neither error nor nulls matter.
 
     Returns:
         The verdict; its `remedy` is a sentence.

@@ -44,7 +44,7 @@ def score_tables(group: Sequence[Metamer], summary: dict[str, Any]) -> tuple[lis
 
 
 def _row(name: str, group: Sequence[Metamer], summary: dict[str, Any]) -> Row:
-    matched = summary["matched"]
+    matched = summary["matched"] - summary["trivial"]
     low, high = (summary.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
     known = math.isfinite(low) and math.isfinite(high)
     return _titled(name, group) | {

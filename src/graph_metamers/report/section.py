@@ -18,12 +18,6 @@ from graph_metamers.report.scores import score_tables
 from graph_metamers.report.words import finding, kind_of, noun, nulls_text
 from graph_metamers.result import Metamer
 
-BASELINES = {
-    "random_start": "Random start",
-    "nearest_node": "Each node with the features of the other node whose activation is nearest",
-    "class_permuted": "Features exchanged within classes",
-    "flattest_direction": "A step as long, where the layer sees least",
-}
 OPEN_SECTIONS = 4
 NODES_LISTED, NODES_DRAWN = 10, 3
 LOOKED_AT = 200  # nodes among which to choose those drawn
@@ -61,9 +55,7 @@ def section(
         "summary": summary,
         "scores": scores,
         "distances": distances,
-        "baselines": [
-            row | {"title": BASELINES.get(row["baseline"], row["baseline"])} for row in baselines
-        ],
+        "baselines": baselines,
         "symbols": shown.symbols,
         "kind": kind,
         "shown": shown,

@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GATv2Conv, MessagePassing, TransformerConv
 
 from graph_metamers.errors import InputError
-from graph_metamers.probe import Forward, Probe, Target, find_linear_read
+from graph_metamers.probe import Forward, Layer, Probe, Target, find_linear_read
 
 Matrix = Float[Tensor, "nodes columns"]
 Product = Callable[[Tensor], Tensor]
@@ -58,13 +58,15 @@ class Reading:
 
 
 @contextmanager
-def opened(model: nn.Module, data: Data, forward: Forward | None) -> Generator[Probe]:
+def opened(model: nn.Module, data: Data, layer: Layer, forward: Forward | None) -> Generator[Probe]:
     """A probe of the model's twin in float64, where it runs in that, else of the model itself."""
     with Probe(model, data, forward) as probe, ExitStack() as stack:
         try:
             twin = copy.deepcopy(probe.model).double()
             graph = copy.copy(probe.data).apply(_doubled)
             opened = stack.enter_context(Probe(twin, graph, forward))
+            with torch.no_grad():
+                opened.activations(opened.targets(layer), graph)
         except Exception:  # what makes float32 numbers of its own, or cannot be copied
             opened = probe
         yield opened

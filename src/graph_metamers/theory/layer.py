@@ -12,10 +12,12 @@ from graph_metamers.probe import Forward, Layer
 from graph_metamers.theory.manifold import metamer_dimension
 from graph_metamers.theory.volume import activation_volume
 
+SAMPLE = 200
+
 
 @dataclass(frozen=True)
 class Theory:
-    """Of a layer, as means over the nodes.
+    """Of a layer, as means over 200 nodes drawn at random, or all of fewer.
 
     Attributes:
         metamer_dimension: Directions of a node's aggregated features that the layer does not see,
@@ -65,7 +67,10 @@ def theory(
         40
     """
     try:
-        found = metamer_dimension(model, data, layer, of="node", forward=forward)
+        nodes = torch.randperm(len(data["x"]), generator=torch.Generator().manual_seed(0))
+        found = metamer_dimension(
+            model, data, layer, of="node", nodes=nodes[:SAMPLE], forward=forward
+        )
     except torch.OutOfMemoryError:
         raise
     except (InputError, RuntimeError):  # what cannot be differentiated says so in many ways

@@ -161,7 +161,7 @@ def metamer_dimension(
         raise InputError(f"rtol must be in [1e-7, 1); got {rtol!r}.")
     check_count("seed", seed, least=0)
     generator = torch.Generator().manual_seed(seed)
-    with opened(model, data, forward) as probe:
+    with opened(model, data, layer, forward) as probe:
         targets = probe.targets(layer)
         label = " + ".join(target.label for target in targets)
         read = reading(probe, targets)
@@ -185,14 +185,16 @@ def metamer_dimension(
             return _of_graph(probe, read, label, rtol, generator)
 
 
-def is_injective(
+def least_gain(
     model: nn.Module, data: Data, layer: Layer, *, forward: Forward | None = None
-) -> bool:
-    """Whether it is proved that no two feature matrices give the same activation.
+) -> float:
+    """By how much at least an affine layer moves when the features do.
 
-    It is for a layer that is affine in the features, h = S X W + b, of rank n·d: its Jacobian,
-    the same everywhere, has no null space. Tried in float64 where the model runs in that; the
-    rank is computed as by `metamer_dimension(of="graph")`, never estimated.
+        σ = min ‖h(X') − h(X)‖ / ‖X' − X‖,   the least singular value of ∂h/∂X
+
+    Of a layer that is affine in the features, h = S X W + b, the Jacobian is the same everywhere,
+    so that σ > 0 proves it injective: graphs with nearly the same activation have nearly the same
+    features, ‖X' − X‖ ≤ ‖h' − h‖ / σ. Tried in float64 where the model runs in that.
 
     Args:
         model: A trained model. It is left exactly as found.
@@ -201,7 +203,8 @@ def is_injective(
         forward: How to call the model where the names of its arguments do not say so.
 
     Returns:
-        False says that there is no such proof, not that the layer is not injective.
+        σ; zero where the layer is not affine or not injective, and beyond 4,000 activations, where
+        it is not computed.
 
     Raises:
         InputError: Something handed in cannot be used.
@@ -210,34 +213,36 @@ def is_injective(
         >>> from graph_metamers import datasets, zoo
         >>> data = datasets.csbm(nodes=30, features=5)
         >>> model = zoo.GCN(5, 3, hidden=8)
-        >>> is_injective(model, data, "layer1.conv"), is_injective(model, data, "layer1")
-        (True, False)
+        >>> least_gain(model, data, "layer1.conv") > 0, least_gain(model, data, "layer1")
+        (True, 0.0)
     """
-    generator = torch.Generator().manual_seed(0)
-    with opened(model, data, forward) as probe:
+    with opened(model, data, layer, forward) as probe:
         read = reading(probe, probe.targets(layer))
         entries = probe.data["x"].numel()
         with torch.no_grad():
             size = read.activate(read.y).numel()
-        if size < entries or read.y.shape[1] < probe.data.num_features or not _is_affine(read):
-            return False
-        if size <= DENSE:
-            jacobian = dense(read).double()
-            rank = int(numerical_rank(singular_values(jacobian @ jacobian.T).cpu(), RTOL))
-        else:
-            rank = sparse_rank(probe, read, RTOL, generator)
-        return rank == entries
+        narrow = size < entries or read.y.shape[1] < probe.data.num_features
+        if narrow or size > DENSE or not _is_affine(read):
+            return 0.0
+        jacobian = dense(read).double()
+        values = singular_values(jacobian.T @ jacobian).cpu()
+        return float(values[-1]) if int(numerical_rank(values, RTOL)) == entries else 0.0
 
 
 @torch.no_grad()
 def _is_affine(read: Reading) -> bool:
-    """Whether steps in Y change h by as much from anywhere, tried at random points."""
+    """Whether steps in Y change h by as much from anywhere, tried at random points near and far."""
     generator = torch.Generator().manual_seed(0)
     size = float(read.y.abs().max()) or 1.0
-    here, step = (size * torch.randn(read.y.shape, generator=generator).to(read.y) for _ in "ab")
-    changes = [read.activate(y + step) - read.activate(y) for y in (read.y, here)]
     tolerance = 1e-4 if read.y.dtype == torch.float32 else 1e-9
-    return float((changes[0] - changes[1]).norm()) <= tolerance * float(changes[0].norm())
+    for scale in (1.0, 100.0):
+        here, step = (
+            scale * size * torch.randn(read.y.shape, generator=generator).to(read.y) for _ in "ab"
+        )
+        changes = [read.activate(y + step) - read.activate(y) for y in (read.y, here)]
+        if not float((changes[0] - changes[1]).norm()) <= tolerance * float(changes[0].norm()):
+            return False
+    return True
 
 
 def _chosen(nodes: Any, of: str, count: int, generator: torch.Generator) -> Tensor:

@@ -11,6 +11,7 @@ from graph_metamers.measure.rank import singular_values
 from graph_metamers.probe import Probe, record_flows
 from graph_metamers.theory.jacobian import Reading, backward
 
+ENTRIES = 1 << 24  # of Jacobians that are held at a time
 Values = Float[Tensor, "nodes units"]  # singular values, largest first
 
 
@@ -34,9 +35,10 @@ def of_nodes(probe: Probe, read: Reading, label: str, chosen: Int[Tensor, " node
     for unit in range(h.shape[1]):
         seed = torch.zeros_like(h)
         seed[:, unit] = 1.0
-        by_unit.append(backward(h, flows[0].offset, seed))
+        by_unit.append(backward(h, flows[0].offset, seed)[chosen.to(h.device)])
     values: list[Tensor] = []
-    for part in chosen.to(h.device).split(2048):
+    entries = h.shape[1] * max(by_unit[0].shape[1], *through.shape)
+    for part in torch.arange(len(chosen), device=h.device).split(max(1, ENTRIES // entries)):
         jacobians = torch.stack([gradient[part] for gradient in by_unit], dim=1).double()
         jacobians = jacobians @ through.double().T  # [nodes, units, directions]
         values.append(singular_values(jacobians @ jacobians.mT).cpu())
