@@ -23,6 +23,7 @@ class Comparison:
         a: Model and graph of the first audit.
         b: Those of the second.
         layer: At which layer.
+        vary: What varied.
         score: What is compared.
         pairs: Seeds at which both runs matched; only these count.
         a_mean: Mean score of the first, over these.
@@ -39,6 +40,7 @@ class Comparison:
     a: str
     b: str
     layer: str
+    vary: str
     score: str
     pairs: int
     a_mean: float
@@ -142,6 +144,7 @@ def _comparison(
         a=_name(a),
         b=_name(b),
         layer=ours[0].layer,
+        vary=ours[0].vary,
         score=score,
         pairs=len(pairs),
         a_mean=statistics.fmean(values[0]) if pairs else math.nan,
