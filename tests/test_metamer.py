@@ -13,8 +13,12 @@ from torch_geometric.nn import GCN, GCNConv
 from torch_geometric.utils import to_torch_csr_tensor
 
 import graph_metamers as gm
+from graph_metamers import judge
 from graph_metamers.measure import feature_similarity, node_activation_error, prediction_match
+from graph_metamers.pose import pose
+from graph_metamers.probe import Probe
 from graph_metamers.storage import finite
+from helpers import unchecked_types
 
 quick = gm.Adam(lr=0.05, steps=20)
 
@@ -122,6 +126,11 @@ def test_other_graphs_are_a_null_too(small):
     odd = [*others[:98], gm.datasets.csbm(nodes=30, features=40)]
     with pytest.raises(gm.InputError, match=r"activations have the reference's shape .* graph 98"):
         gm.metamer(network(), small, "act", search=quick, others=odd)
+    with (
+        unchecked_types(),
+        pytest.raises(gm.InputError, match=r"others must be a list of graphs .*; got Data"),
+    ):
+        gm.metamer(network(), small, "act", search=quick, others=small)
     with pytest.raises(gm.InputError, match=r"others must hold at least 99 graphs, .* got 5"):
         gm.metamer(network(), small, "act", search=quick, others=others[:5])
 
@@ -145,6 +154,28 @@ def test_nulls_are_of_this_forward_and_this_graph(small):
     assert plain.null_activation_error > 10 * far.null_activation_error
     again = gm.metamer(network(), small, "output", **options)
     assert torch.equal(again.nulls["start"], far.nulls["start"])
+
+
+def test_the_first_call_is_as_every_other(small):
+    """Nulls are drawn for it, remembered for the next, and neither changes the search."""
+    found = []
+    for _ in range(2):
+        judge._drawn.clear()
+        first, second = (gm.metamer(network(), small, "act", search=quick) for _ in range(2))
+        found += [first, second]
+    assert all(m.history == found[0].history for m in found)
+    assert all(torch.equal(m.data.x, found[0].data.x) for m in found)
+    edges = {"vary": gm.Edges(), "search": gm.EdgeSwap(steps=5)}
+    judge._drawn.clear()
+    first, second = (gm.metamer(network(), small, "act", **edges) for _ in range(2))
+    assert first.history == second.history
+
+
+def test_the_read_is_found_whoever_asks(small):
+    with Probe(network(), small) as probe:
+        problem = pose(probe, probe.targets("act"), gm.BinaryFeatures(), 0.01, "")
+        with torch.no_grad():
+            assert problem.find_read() is not None
 
 
 def test_an_injective_layer_that_barely_sees_a_direction_is_searched():

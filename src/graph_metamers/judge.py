@@ -51,7 +51,7 @@ def nulls_of(problem: Problem, others: Sequence[Data] = ()) -> Nulls:
     """
     drawn = _remembered(_drawn, problem.subject, lambda: _draw(problem))
     nulls = {name: null.clone() for name, null in drawn.items()}
-    if len(others):
+    if others:
         nulls["other"] = _of_others(problem, others)
     return nulls
 
@@ -64,12 +64,12 @@ def _remembered(memory: OrderedDict[str, T], subject: str, make: Callable[[], T]
     return memory[subject]
 
 
-@torch.no_grad()
 def _draw(problem: Problem) -> Nulls:
     generator = torch.Generator().manual_seed(SEED)
-    starts = (problem.vary.random(problem.data, generator) for _ in range(SAMPLES))
     error_of = narrow_error(problem)
-    nulls = {"start": torch.stack([error_of(start).double().cpu() for start in starts])}
+    with torch.no_grad():
+        starts = (problem.vary.random(problem.data, generator) for _ in range(SAMPLES))
+        nulls = {"start": torch.stack([error_of(start).double().cpu() for start in starts])}
     if all(_by_node(h, problem.data) and len(h) > 1 for h in problem.targets):
         # In a small or symmetric graph many permutations change nothing: they are the reference.
         for samples in (SAMPLES, 10 * SAMPLES):

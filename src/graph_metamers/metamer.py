@@ -117,7 +117,7 @@ def metamer(
         problem = dataclasses.replace(problem, avoid=tuple(away))
         search = search.choose(problem)
         search.check(vary)
-        nulls = nulls_of(problem, others)
+        nulls = nulls_of(problem, _graphs("others", others))
         title = f"{type(search).__name__} at {_join(targets)}"
         if impossible := is_impossible(problem, model, layer, forward):
             solution = Solution(data, 0.0, Status.MATCHED, [0.0], 0, 0, 0.0)
@@ -132,13 +132,17 @@ def metamer(
         return _measured(probe, targets, problem, search, solution, seed, nulls, impossible)
 
 
-def _avoided(graphs: Sequence[Data], data: Data) -> list[Tensor]:
+def _graphs(name: str, graphs: Sequence[Data]) -> list[Data]:
     if isinstance(graphs, Data) or not all(isinstance(graph, Data) for graph in graphs):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InputError(
-            f"avoid must be a list of graphs (PyG Data); got {type(graphs).__name__}. "
+            f"{name} must be a list of graphs (PyG Data); got {type(graphs).__name__}. "
             "Of a metamer m it is m.data."
         )
-    found = [_x(graph) for graph in graphs]
+    return list(graphs)
+
+
+def _avoided(graphs: Sequence[Data], data: Data) -> list[Tensor]:
+    found = [_x(graph) for graph in _graphs("avoid", graphs)]
     if any(x.shape != _x(data).shape for x in found):
         raise InputError(
             f"avoid must hold graphs with features {list(_x(data).shape)}, as the reference's; "

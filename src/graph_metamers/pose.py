@@ -92,6 +92,7 @@ def pose(
             return probe.activations(targets, graph)
 
     @functools.cache
+    @torch.enable_grad()  # whoever asks first
     def find_read() -> LinearRead | None:
         read = find_linear_read(probe, targets)
         return None if read is None else dataclasses.replace(read, activations=softly(read))

@@ -84,7 +84,7 @@ def _maps(probe: Probe, targets: list[Target]) -> tuple[dict[str, Tensor], dict[
     x: Tensor = probe.data["x"].detach().requires_grad_()  # as hooks of the user's expect it
     with torch.enable_grad():
         activations = functional_call(_Call(probe, targets), _within(weights), (x,))
-    total = torch.stack([h.sum() for h in activations]).sum()
+        total = torch.stack([h.sum() for h in activations]).sum()
     if not total.requires_grad:  # the layers behind a layer that is a function of the graph alone
         return {}, {}
     gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)

@@ -311,6 +311,8 @@ def _overlooked(similarity: float, start: float) -> str:
 
 def _closeness(similarity: float, start: float) -> str:
     """Where between a random start and the original a metamer's features stand."""
+    if similarity < start - 0.1:
+        return "less like the original’s than random ones"
     if similarity < _share(0.1, start):
         return "hardly more like the original’s than random ones"
     if similarity < _share(0.5, start):
