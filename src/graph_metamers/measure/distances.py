@@ -66,13 +66,15 @@ class Distance:
 
 
 DISTANCES: dict[str, Distance] = {}
+_built_in: list[str] = []
 
 
 def register(distance: Distance) -> None:
-    """Add a distance to `DISTANCES`.
+    """Add a distance to `DISTANCES`, or put it in the place of an own one of the same name.
 
     Raises:
-        InputError: Its name is taken, or its `kind` or `alike` is not one that is known.
+        InputError: Its name is that of a built-in one, or its `kind` or `alike` is not one that
+            is known.
 
     Example:
         >>> from graph_metamers import datasets
@@ -85,10 +87,10 @@ def register(distance: Distance) -> None:
         register(Distance("topic_words", "Share of topic words kept", "topics", "features",
                           "|T ∧ T'| / |T|", 0, 1, "high", topic_words_kept))
     """
-    if distance.name in DISTANCES:
+    if distance.name in _built_in:
         raise InputError(
             f"A distance named '{distance.name}' is there already. Give yours another name; "
-            f"taken are {listing(DISTANCES)}."
+            f"taken are {listing(_built_in)}."
         )
     for what, value, known in (("kind", distance.kind, KINDS), ("alike", distance.alike, ALIKE)):
         if value not in known:
@@ -530,6 +532,7 @@ for _distance in (
     ),
 ):
     register(_distance)
+_built_in.extend(DISTANCES)
 
 
 def _features(reference: Data, graph: Data) -> tuple[Matrix, Matrix]:
