@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import itertools
 import math
 import platform
 import statistics
@@ -243,21 +242,37 @@ def audit(
             m.save(path)
             store.write(result)
     held = {} if store is None else store.held
-    result.baselines.extend(held.get("baselines", []))
-    result.theory.update({label: Theory(**told) for label, told in held.get("theory", {}).items()})
-    places = zip(layers, labels, strict=True) if not result.baselines else ()
-    for (layer, label), way in itertools.product(places, ways):
-        for found in baselines(
-            model, data, layer, vary=way, seed=seeds[0], tol=tol, forward=forward
-        ):
-            result.baselines.append({"layer": label, "vary": setting(way)} | found.row())
-        if kind_of(way) == "features" and label not in result.theory:
-            told = theory(model, data, layer, forward=forward)
-            result.theory.update({} if told is None else {label: told})
+    if held.get("baselines"):  # a finished audit is not measured again
+        result.baselines.extend(held["baselines"])
+        theories = held["theory"].items()
+        result.theory.update({label: Theory(**told) for label, told in theories})
+    else:
+        for layer, label in zip(layers, labels, strict=True):
+            options = {"seed": seeds[0], "tol": tol, "forward": forward}
+            _surround(result, model, data, layer, label, ways, **options)
     if store is not None:
         store.write(result)
         store.report(result)
     return result
+
+
+def _surround(
+    result: Audit,
+    model: nn.Module,
+    data: Data,
+    layer: Layer,
+    label: str,
+    ways: list[Vary],
+    **options: Any,
+) -> None:
+    """What a layer's metamers are to be seen beside: baselines, and what the theory says."""
+    for way in ways:
+        for found in baselines(model, data, layer, vary=way, **options):
+            result.baselines.append({"layer": label, "vary": setting(way)} | found.row())
+    if any(kind_of(way) == "features" for way in ways):
+        told = theory(model, data, layer, forward=options["forward"])
+        if told is not None:
+            result.theory[label] = told
 
 
 def _spread(name: str, values: list[float]) -> dict[str, float]:
