@@ -26,7 +26,7 @@ import graph_metamers as gm
 from machine import provenance
 
 SEARCHES: dict[str, gm.Swap | gm.Exact] = {
-    "cora": gm.Swap(steps=2000, stop_at_tol=True, patience=None),
+    "cora": gm.Swap(steps=2000, stop_at_tol=True),
     "pubmed": gm.Exact(),
 }
 WIDE = ("gcn", "graphsage", "gin")
