@@ -1,5 +1,6 @@
 """metamer(): the one page that ties probe, vary, search and measure."""
 
+import copy
 import dataclasses
 import statistics
 from collections.abc import Sequence
@@ -89,7 +90,7 @@ def metamer(
 
     Returns:
         The best graph found and its scores, matched or not: look at `.verdict`. Where it is
-        proved that there is no other graph, as the layer is injective, it is the reference.
+        proved that all graphs that match lie next to the reference, it is the reference.
 
     Raises:
         InputError: Something handed in cannot be used; the sentence says what to do.
@@ -120,7 +121,7 @@ def metamer(
         nulls = nulls_of(problem, _graphs("others", others))
         title = f"{type(search).__name__} at {_join(targets)}"
         if impossible := is_impossible(problem, model, layer, forward):
-            solution = Solution(data, 0.0, Status.MATCHED, [0.0], 0, 0, 0.0)
+            solution = Solution(copy.copy(data), 0.0, Status.MATCHED, [0.0], 0, 0, 0.0)
         else:
             with progress_bar(title, shown=progress) as watch:
                 solution = search.run(
