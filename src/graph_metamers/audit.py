@@ -1,9 +1,7 @@
 """audit(): the main job. Layers × what varies × seeds, scored and reported."""
 
 import dataclasses
-import datetime
 import math
-import platform
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch_geometric
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graph_metamers import zoo
 from graph_metamers.baselines import baselines
 from graph_metamers.digests import digest
+from graph_metamers.environment import environment
 from graph_metamers.errors import InputError, check_count
 from graph_metamers.measure import DISTANCES, Verdict, interval, predicted_class
 from graph_metamers.metamer import metamer, preflight
@@ -209,7 +207,8 @@ def audit(
 
     asked = {} if command is None else {"command": command}
     accuracy = _accuracy(model, data, forward) if accuracy is None else accuracy
-    result = Audit(question, environment(data) | asked, accuracy=accuracy)
+    made = environment("cpu" if data.x is None else data.x.device)
+    result = Audit(question, made | asked, accuracy=accuracy)
     store = None if out is None else Store(Path(out), question)
     grid = [
         (layer, label, way, seed)
@@ -288,29 +287,6 @@ def _similar(summary: dict[str, Any]) -> str:
         f"{symbol} {summary[name]:.3f} (start {summary[f'start_{name}']:.3f})"
         for name, symbol in symbols_of(summary).items()
     )
-
-
-def environment(data: Data) -> dict[str, Any]:
-    """Versions and machine, without names of places or people."""
-    device = "cpu" if data.x is None else str(data.x.device)
-    return {
-        "graph_metamers": _version(),
-        "torch": torch.__version__,
-        "torch_geometric": torch_geometric.__version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "threads": torch.get_num_threads(),
-        "device": device
-        if not device.startswith("cuda")
-        else f"{device} ({torch.cuda.get_device_name(device)})",
-        "date": datetime.date.today().isoformat(),
-    }
-
-
-def _version() -> str:
-    from graph_metamers import __version__  # the package is complete only after this module
-
-    return __version__
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
@@ -410,7 +386,7 @@ def _question(
     tol: float,
     forward: Forward | None,
 ) -> dict[str, Any]:
-    settings = [setting(way) for way in ways]
+    settings, made = [setting(way) for way in ways], environment()
     for what, values in {"layers": labels, "vary": settings}.items():
         repeated = [value for value in values if values.count(value) > 1]
         if repeated:
@@ -431,5 +407,5 @@ def _question(
         "device": str(data.x.device).split(":")[0],  # pyright: ignore[reportOptionalMemberAccess]
         # Rows that were made by different versions do not belong into one table.
         "distances": [d.name for d in DISTANCES.values() if d.kind in map(kind_of, ways)],
-        "versions": [str(torch.__version__), torch_geometric.__version__, _version()],
+        "versions": [made[name] for name in ("torch", "torch_geometric", "graph_metamers")],
     }

@@ -33,14 +33,17 @@ class Auto(Search):
     Args:
         steps: Steps at most; by default the picked search's own.
         seek: Which of many metamers; see `Swap` and `Exact`.
+        stop_at_tol: End as soon as the activation error is at or below `tol`, so that runs can be
+            compared; `Exact` goes on to rounding.
 
     Example:
         >>> Auto()
-        Auto(steps=None, seek='nearest')
+        Auto(steps=None, seek='nearest', stop_at_tol=False)
     """
 
     steps: int | None = None
     seek: Seek = "nearest"
+    stop_at_tol: bool = False
 
     name: ClassVar[str] = "auto"
 
@@ -50,7 +53,8 @@ class Auto(Search):
         check_seek(self.seek)
 
     def choose(self, problem: Problem) -> Search:
-        budget: dict[str, Any] = {} if self.steps is None else {"steps": self.steps}
+        steps: dict[str, Any] = {} if self.steps is None else {"steps": self.steps}
+        budget = steps | {"stop_at_tol": self.stop_at_tol}
         vary = problem.vary
         if isinstance(vary, Edges):
             if self.seek != "nearest":
@@ -62,7 +66,7 @@ class Auto(Search):
         if swappable(vary):
             return Swap(seek=self.seek, **budget)
         if isinstance(vary, ContinuousFeatures) and _leaves_room(problem):
-            return Exact(seek=self.seek, **budget)
+            return Exact(seek=self.seek, **steps)
         if self.seek != "nearest" or problem.avoid:
             asked = "avoid=" if problem.avoid else f"seek='{self.seek}'"
             raise InputError(

@@ -1,0 +1,59 @@
+"""What made a result: versions, machine and commit, without names of places or people."""
+
+import datetime
+import functools
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_geometric
+
+
+def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Versions, machine, date and, where the package is run from a checkout, its commit."""
+    from graph_metamers import __version__  # the package is complete only after this module
+
+    name = str(device)
+    graphics = f" ({torch.cuda.get_device_name(name)})" if name.startswith("cuda") else ""
+    found = {
+        "graph_metamers": __version__,
+        "torch": str(torch.__version__),
+        "torch_geometric": torch_geometric.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "device": name + graphics,
+        "date": datetime.date.today().isoformat(),
+    }
+    return found | ({"commit": commit()} if commit() else {})
+
+
+@functools.cache
+def processor() -> str:
+    """The processor's name, as far as it is known."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+@functools.cache
+def commit() -> str:
+    """The commit that the package is run from, "-dirty" where it was changed; else empty."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:  # there is no git
+        return ""
+    return done.stdout.strip()

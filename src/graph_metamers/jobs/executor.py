@@ -1,0 +1,186 @@
+"""Who runs the jobs: this process, or several worker processes of this machine."""
+
+import contextlib
+import json
+import os
+import select
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE, Popen
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import torch
+
+from graph_metamers.environment import environment
+from graph_metamers.errors import check_count
+from graph_metamers.jobs.job import Job, Row
+
+ATTEMPTS = 3  # of a job whose worker dies
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of trying a job: rows, or an error."""
+
+    job: Job
+    rows: list[Row]
+    seconds: float
+    environment: dict[str, Any]
+    error: str = ""
+
+
+class Executor(Protocol):
+    """Runs jobs, up to `slots` at a time. Used as a context; leaving it ends what still runs."""
+
+    @property
+    def slots(self) -> int:
+        """How many jobs may be under way."""
+        ...
+
+    def submit(self, job: Job, work: Path) -> None:
+        """Begin a job, whose work folder is `work`."""
+        ...
+
+    def next(self, timeout: float | None) -> Outcome | None:
+        """Wait for a job to end; None if none has within `timeout` seconds."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def attempt(job: Job, work: Path) -> Outcome:
+    """Do a job here and now; what it raises becomes the outcome's error."""
+    began = time.perf_counter()
+    rows: list[Row] = []
+    error = ""
+    try:
+        rows = job(work)
+    except Exception:  # any mistake of a job's is its result, and the others go on
+        error = traceback.format_exc()
+    return Outcome(job, rows, time.perf_counter() - began, environment(), error)
+
+
+def local(workers: int = 1) -> "Inline | Processes":
+    """One worker is this process; several are processes among which its threads are shared out.
+
+    Raises:
+        InputError: The number is none of 1, 2, ….
+    """
+    check_count("workers", workers)
+    return Inline() if workers == 1 else Processes(workers)
+
+
+class Inline:
+    """Runs each job in this process."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Job, Path]] = []
+
+    def submit(self, job: Job, work: Path) -> None:
+        self._waiting.append((job, work))
+
+    def next(self, timeout: float | None) -> Outcome | None:
+        return attempt(*self._waiting.pop(0))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.clear()
+
+
+@dataclass
+class _Worker:
+    process: Popen[str]
+    job: tuple[Job, Path] | None = None
+    attempts: int = 0
+
+
+class Processes:
+    """Runs jobs in worker processes, each with an equal share of the threads.
+
+    A worker that dies (for memory, or killed) is replaced and its job tried again, three times in
+    all. The workers end when this process does, however it ends.
+
+    Args:
+        workers: How many.
+    """
+
+    def __init__(self, workers: int) -> None:
+        check_count("workers", workers)
+        self.slots = workers
+        self._threads = max(1, torch.get_num_threads() // workers)
+        self._workers: list[_Worker] = []
+
+    def submit(self, job: Job, work: Path) -> None:
+        worker = next((one for one in self._workers if one.job is None), None)
+        if worker is None:
+            worker = _Worker(self._started())
+            self._workers.append(worker)
+        worker.job, worker.attempts = (job, work), 1
+        self._hand_over(worker, job, work)
+
+    def next(self, timeout: float | None) -> Outcome | None:
+        busy = {one.process.stdout: one for one in self._workers if one.job is not None}
+        ready, _, _ = select.select(list(busy), [], [], timeout)
+        return self._received(busy[ready[0]]) if ready else None
+
+    def _received(self, worker: _Worker) -> Outcome | None:
+        """The outcome of the worker's job; None if it died and its job was begun again."""
+        assert worker.job is not None  # only those with a job are waited for
+        assert worker.process.stdout is not None
+        job, work = worker.job
+        line = worker.process.stdout.readline()
+        if line.endswith("\n"):
+            worker.job = None
+            return Outcome(job, **json.loads(line))
+        code = worker.process.wait()
+        worker.process = self._started()
+        if worker.attempts < ATTEMPTS:
+            worker.attempts += 1
+            self._hand_over(worker, job, work)
+            return None
+        worker.job = None
+        told = f"The worker died {ATTEMPTS} times (exit code {code}); is there enough memory?"
+        return Outcome(job, [], 0.0, environment(), told)
+
+    def _hand_over(self, worker: _Worker, job: Job, work: Path) -> None:
+        assert worker.process.stdin is not None
+        asked = {"task": job.task, "settings": job.settings, "work": str(work)}
+        with contextlib.suppress(BrokenPipeError):  # it is dead, which `next` finds when it reads
+            print(json.dumps(asked), file=worker.process.stdin, flush=True)
+
+    def _started(self) -> "Popen[str]":
+        threads = str(self._threads)
+        shared = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        paths = os.pathsep.join(path for path in sys.path if path)
+        return Popen(
+            [sys.executable, "-m", "graph_metamers.jobs.worker"],
+            stdin=PIPE,
+            stdout=PIPE,
+            text=True,
+            env={**os.environ, **shared, "PYTHONPATH": paths},
+            start_new_session=True,  # Ctrl-C is this process's to handle
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.communicate()
+        self._workers.clear()

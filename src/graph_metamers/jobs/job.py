@@ -1,0 +1,96 @@
+"""A job: which function to call with which plain values, and a name made from just that."""
+
+import hashlib
+import importlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from graph_metamers.errors import InputError
+
+Row = dict[str, Any]  # names and numbers, texts or truth values
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call that can be written down: a function's place and its arguments.
+
+    The function is called as `function(work, **arguments)`, with a folder of its own, and returns
+    rows: a list of flat dictionaries of numbers and texts. What it leaves in the folder is kept
+    beside the rows, and handed to it again if it was stopped on the way. The same arguments must
+    give the same rows.
+
+    Args:
+        task: Where the function is, "package.module:function".
+        settings: Its arguments as JSON; `Job.of` makes it.
+
+    Example:
+        >>> job = Job.of("graph_metamers.paper.tasks:search_rows", seed=1, dataset="cora")
+        >>> job.arguments, job == Job.of(job.task, dataset="cora", seed=1), len(job.key)
+        ({'dataset': 'cora', 'seed': 1}, True, 16)
+    """
+
+    task: str
+    settings: str
+
+    @classmethod
+    def of(cls, task: str, **arguments: Any) -> "Job":
+        """The job of a task and its arguments, which are plain values: what JSON can hold.
+
+        Raises:
+            InputError: An argument is something else, so that it could not be told again.
+        """
+        try:
+            settings = json.dumps(arguments, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"A job's arguments must be numbers, texts, lists and dictionaries ({error}). "
+                "Name the thing, and let the task make it."
+            ) from error
+        if json.loads(settings) != arguments:
+            raise InputError(
+                "A job's arguments must be what JSON gives back: lists, not tuples, and texts as "
+                f"names; got {arguments!r}."
+            )
+        return cls(task, settings)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments, a copy of one's own."""
+        return json.loads(self.settings)
+
+    @property
+    def key(self) -> str:
+        """A short hash of the content: the same job has the same key everywhere."""
+        return hashlib.sha256(f"{self.task}\n{self.settings}".encode()).hexdigest()[:16]
+
+    def __call__(self, work: Path) -> list[Row]:
+        """Do it, and give its rows without what is not a number (NaN, infinity, None).
+
+        Args:
+            work: A folder of its own, which exists.
+
+        Raises:
+            TypeError: A row holds something else than numbers and texts.
+        """
+        module, _, name = self.task.partition(":")
+        function = getattr(importlib.import_module(module), name)
+        return [_plain(row) for row in function(work, **self.arguments)]
+
+    def __str__(self) -> str:
+        given = ", ".join(str(value) for value in self.arguments.values())
+        return f"{self.task.partition(':')[2]}({given})"
+
+
+def _plain(row: Row) -> Row:
+    for name, value in row.items():
+        if not (value is None or isinstance(value, bool | int | float | str)):
+            kind = type(cast(object, value)).__name__
+            raise TypeError(f"a row holds numbers, texts and truth values; '{name}' is a {kind}")
+    return {k: v for k, v in row.items() if not (v is None or _no_number(v))}
+
+
+def _no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

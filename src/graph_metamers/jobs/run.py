@@ -1,0 +1,144 @@
+"""run(): bring a grid of jobs to its end, from wherever it stands."""
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
+
+from graph_metamers.jobs.executor import Executor
+from graph_metamers.jobs.job import Job
+from graph_metamers.jobs.store import Result, Store
+
+POLL_SECONDS = 0.5
+
+
+class Told(Protocol):
+    """What is called after every job: how many are done, of how many, and the last one."""
+
+    def __call__(self, done: int, total: int, result: Result) -> None: ...
+
+
+def run(
+    jobs: Iterable[Job], store: Store, executor: Executor, *, told: Told | None = None
+) -> list[Result]:
+    """Do all jobs that are not done yet, and return the results of all.
+
+    Jobs that failed before are tried again. Jobs that another process is at are left to it, and
+    waited for. Stopped in any way, the same call goes on.
+
+    Args:
+        jobs: The jobs; one that occurs twice is done once.
+        store: Where results are kept and looked for.
+        executor: Who does them.
+        told: Called after every job.
+
+    Returns:
+        The results in the order of the jobs, those of failed jobs among them (see `.error`).
+    """
+    jobs = list(dict.fromkeys(jobs))
+    waiting = deque(job for job in jobs if store.get(job) is None)
+    elsewhere: deque[Job] = deque()
+    claims: dict[Job, ExitStack] = {}
+    ended = len(jobs) - len(waiting)
+    failed: dict[Job, Result] = {}
+    with ExitStack() as all_claims, executor:
+        while waiting or claims or elsewhere:
+            while waiting and len(claims) < executor.slots:
+                job = waiting.popleft()
+                claim = ExitStack()
+                all_claims.push(claim)
+                mine = claim.enter_context(store.claim(job))
+                if store.get(job) is not None:
+                    ended += 1
+                    claim.close()
+                elif not mine:
+                    claim.close()
+                    elsewhere.append(job)
+                else:
+                    claims[job] = claim
+                    executor.submit(job, store.work(job))
+            if not claims:
+                time.sleep(POLL_SECONDS if elsewhere else 0)
+                waiting, elsewhere = elsewhere, waiting
+                continue
+            outcome = executor.next(None if not elsewhere else POLL_SECONDS)
+            waiting.extend(elsewhere)
+            elsewhere.clear()
+            if outcome is None:
+                continue
+            result = Result(
+                outcome.job, outcome.rows, outcome.seconds, outcome.environment, outcome.error
+            )
+            store.put(result)
+            claims.pop(outcome.job).close()
+            ended += 1
+            if result.error:
+                failed[result.job] = result
+            if told is not None:
+                told(ended, len(jobs), result)
+    found = [store.get(job) or failed.get(job) for job in jobs]
+    return [result for result in found if result is not None]
+
+
+@contextmanager
+def progress(title: str, *, shown: bool = True) -> Generator[Told]:
+    """What to hand to `run` as `told`: a bar with the time left on a terminal, lines elsewhere."""
+    # Imported here: rich is not needed by those who never see a bar.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, soft_wrap=True)
+    pace = _Pace()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    after = (TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+    drawn = Progress(*columns, *after, console=console, transient=True, disable=not shown)
+
+    def told(done: int, total: int, result: Result) -> None:
+        left = pace.left(done, total)
+        if not shown:
+            return
+        if console.is_terminal:
+            if not drawn.live.is_started:
+                drawn.start()
+            drawn.update(task, completed=done, total=total, left=left)
+        if result.error or not console.is_terminal:
+            ended = _last_line(result.error) if result.error else f"{result.seconds:.0f} s"
+            line = f"{done}/{total} {result.job}: {ended}{left and ', ' + left}"
+            console.print(line, markup=False, highlight=False)
+
+    task = drawn.add_task(title, total=None, left="")
+    try:
+        yield told
+    finally:
+        if drawn.live.is_started:
+            drawn.stop()
+
+
+class _Pace:
+    """The time left, by the jobs that ended since this began."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._first: int | None = None
+
+    def left(self, done: int, total: int) -> str:
+        if self._first is None:
+            self._first = done - 1
+        each = (time.monotonic() - self._began) / (done - self._first)
+        return f"about {_duration(each * (total - done))} left" if done < total else ""
+
+
+def _duration(seconds: float) -> str:
+    """In words.
+
+    >>> _duration(50), _duration(500), _duration(50_000)
+    ('50 s', '8 min', '13.9 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _last_line(error: str) -> str:
+    return error.strip().splitlines()[-1]

@@ -1,0 +1,220 @@
+"""A folder of results that survives anything, and that several processes may share."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from graph_metamers.errors import InputError
+from graph_metamers.jobs.job import Job, Row
+from graph_metamers.storage import make_folder, read_json, replacing, write_json
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        rows: What it returned.
+        seconds: How long it took, from start to end of the attempt that ended it.
+        environment: Versions and machine.
+        error: Why it failed, with the traceback; empty if it did not.
+    """
+
+    job: Job
+    rows: list[Row]
+    seconds: float
+    environment: dict[str, Any]
+    error: str = ""
+
+
+class Store:
+    """Results by the key of their job.
+
+        FOLDER/done/KEY/         a job that is done: result.json, and what it left
+        FOLDER/failed/KEY.json   why it failed when it was last tried
+        FOLDER/work/KEY/         of a job that is not done, what it needs to go on after a stop
+        FOLDER/index.parquet     all results in one table, written on demand
+
+    A finished job's folder is moved to its place whole. What stands in the index counts as done
+    also where there is no folder, so that the index alone is enough to go on from. A job that is
+    under way is locked, by a lock that ends with its process: a second process on the same store
+    takes other jobs.
+
+    Args:
+        folder: The folder; made where it is not there yet.
+
+    Raises:
+        InputError: The folder cannot be made, or its index cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> store = Store(tempfile.mkdtemp())
+        >>> job = Job.of("mine:square", x=3)
+        >>> store.put(Result(job, [{"square": 9}], 0.1, {}))
+        >>> store.get(job).rows
+        [{'square': 9}]
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        for name in ("done", "failed", "work"):
+            make_folder(self.folder / name)
+        self._known = self._read_index()
+
+    def get(self, job: Job) -> Result | None:
+        """The result of a job that is done, None of any other."""
+        if job.key not in self._known:
+            path = self.left(job) / "result.json"
+            if not path.exists():
+                return None
+            self._known[job.key] = _unpacked(read_json(path))
+        return self._known[job.key]
+
+    def left(self, job: Job) -> Path:
+        """The folder of a job that is done, with what it left besides its rows."""
+        return self.folder / "done" / job.key
+
+    def failure(self, job: Job) -> Result | None:
+        """What became of a job that failed when it was last tried and is not done."""
+        path = self._failed(job)
+        return _unpacked(read_json(path)) if path.exists() and self.get(job) is None else None
+
+    def put(self, result: Result) -> None:
+        """Keep a result. One that is kept already stays: a figure never changes."""
+        job = result.job
+        if result.error:
+            write_json(self._failed(job), asdict(result))
+            return
+        if self.get(job) is None:
+            write_json(self.work(job) / "result.json", asdict(result))
+            try:
+                os.rename(self.work(job), self.left(job))
+            except OSError:
+                if not self.left(job).exists():  # where there is one, it is another's, and whole
+                    raise
+        self._failed(job).unlink(missing_ok=True)
+        shutil.rmtree(self._work(job), ignore_errors=True)
+
+    def work(self, job: Job) -> Path:
+        """The folder in which a job may keep what it needs to go on after a stop."""
+        make_folder(self._work(job))
+        return self._work(job)
+
+    @contextmanager
+    def claim(self, job: Job) -> Generator[bool]:
+        """Whether the job is this process's to do, until the end of the block."""
+        path = self.folder / "work" / f"{job.key}.lock"
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            try:
+                # Its last holder may have removed the file between our look and our lock.
+                yield path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+            finally:
+                path.unlink(missing_ok=True)
+
+    def results(self, jobs: Iterable[Job] | None = None) -> list[Result]:
+        """The results of those of the jobs that are done, in their order; by default of all."""
+        if jobs is None:
+            for path in (self.folder / "done").glob("*/result.json"):
+                if path.parent.name not in self._known:
+                    self._known[path.parent.name] = _unpacked(read_json(path))
+            return [self._known[key] for key in sorted(self._known)]
+        return [result for result in map(self.get, jobs) if result is not None]
+
+    def write_index(self) -> Path:
+        """Write all results as one table, a line a row, and say where.
+
+        Columns: `key`, `task`, `settings` (JSON), `number` (of the row in its job), `seconds`,
+        `environment` (JSON), and `row.NAME` for each name in the rows.
+
+        Raises:
+            InputError: pyarrow is missing, or the place cannot be written to.
+        """
+        lines = [
+            {
+                "key": result.job.key,
+                "task": result.job.task,
+                "settings": result.job.settings,
+                "number": number,
+                "seconds": result.seconds,
+                "environment": json.dumps(result.environment, sort_keys=True),
+                **{f"row.{name}": value for name, value in row.items()},
+            }
+            for result in self.results()
+            for number, row in enumerate(result.rows)
+        ]
+        path = self.folder / "index.parquet"
+        write_table(path, lines)
+        return path
+
+    def _read_index(self) -> dict[str, Result]:
+        path = self.folder / "index.parquet"
+        found: dict[str, Result] = {}
+        for line in read_table(path) if path.exists() else []:
+            job = Job(line["task"], line["settings"])
+            made = json.loads(line["environment"])
+            result = found.setdefault(job.key, Result(job, [], line["seconds"], made))
+            cells = {k[4:]: v for k, v in line.items() if k.startswith("row.") and v is not None}
+            result.rows.append(cells)
+        return found
+
+    def _work(self, job: Job) -> Path:
+        return self.folder / "work" / job.key
+
+    def _failed(self, job: Job) -> Path:
+        return self.folder / "failed" / f"{job.key}.json"
+
+
+def write_table(path: Path, lines: list[Row]) -> None:
+    """Write a parquet file with a line for each dictionary, whole or not at all."""
+    parquet = _parquet()
+    import pyarrow
+
+    columns = dict.fromkeys(name for line in lines for name in line)
+    table = pyarrow.table({name: [line.get(name) for line in lines] for name in columns})
+    with replacing(path) as beside:
+        parquet.write_table(table, beside)
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read a parquet file; what is missing in a line is None.
+
+    Raises:
+        InputError: It is no parquet file, or pyarrow is missing.
+    """
+    parquet = _parquet()
+    import pyarrow
+
+    try:
+        return parquet.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"'{path}' must be a parquet file; it cannot be read. Remove it, or copy it anew."
+        ) from error
+
+
+def _parquet() -> ModuleType:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise InputError(
+            "Tables are kept as parquet, which needs pyarrow. "
+            "Install it: pip install 'graph-metamers[paper]'."
+        ) from error
+    return parquet
+
+
+def _unpacked(state: dict[str, Any]) -> Result:
+    return Result(**state | {"job": Job(**state["job"])})

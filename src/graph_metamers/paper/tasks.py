@@ -1,0 +1,181 @@
+"""What a job of the paper's grids does: train a model, search for a metamer, return a row."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from graph_metamers import datasets, zoo
+from graph_metamers.jobs import Row
+from graph_metamers.measure import predicted_class
+from graph_metamers.metamer import metamer
+from graph_metamers.probe import Probe
+from graph_metamers.result import Metamer, load
+from graph_metamers.search import Adam, Auto, Search
+from graph_metamers.vary import Edges, Vary
+
+TOL = 1e-2  # activation error at which a graph counts as matched, and at which cells are compared
+STEPS = 1000  # T, which the paper does not give
+
+
+def search_rows(
+    work: Path,
+    *,
+    dataset: str,
+    model: str,
+    seed: int,
+    search: str,
+    options: dict[str, Any],
+    layer: str,
+    vary: str,
+    steps: int | None,
+    device: str,
+    keep: bool,
+) -> list[Row]:
+    """One search for a metamer of a model that was trained for it, with the same seed.
+
+    Args:
+        work: The job's folder; it keeps the search's state there.
+        dataset: Name of the graph.
+        model: Name of the zoo's model.
+        seed: Seed of the training and of the random start.
+        search: "paper" (Adam at 5e-4, T steps) or "auto" (what suits, ended at the tolerance).
+        options: The model's own, and `adversarial`.
+        layer: Where activations are matched.
+        vary: "features" or "structure".
+        steps: Of the search; None for the setting's own.
+        device: Where it runs.
+        keep: Whether to leave the metamer in the folder.
+    """
+    data = graph(dataset, vary, device)
+    trained = trained_model(model, data, seed, options)
+    way: Vary | None = Edges() if vary == "structure" else None
+    m = metamer(
+        trained.model,
+        data,
+        layer,
+        vary=way,
+        search=configured(search, steps),
+        tol=TOL,
+        seed=seed,
+        checkpoint=work / "search.checkpoint",
+        progress=False,
+    )
+    if keep:
+        m.save(work / "metamer.pt")
+    return [metamer_row(m) | {f"accuracy_{name}": v for name, v in trained.accuracy.items()}]
+
+
+def transfer_rows(
+    work: Path,
+    *,
+    dataset: str,
+    source: str,
+    targets: list[str],
+    seed: int,
+    search: str,
+    steps: int | None,
+    device: str,
+) -> list[Row]:
+    """Show one model's metamer to others, and train others on it.
+
+    Args:
+        work: The job's folder; the metamer and the search's state are kept there.
+        dataset: Name of the graph.
+        source: The model whose metamer it is, at layer 1; "original" for the graph itself.
+        targets: The models that see it.
+        seed: Seed of all trainings and of the random start.
+        search: As in `search_rows`.
+        steps: Of the search; None for the setting's own.
+        device: Where it runs.
+
+    Returns:
+        One row for each target: its accuracy on the test nodes when trained on the metamer and
+        shown the graph (`retrained`), when trained on the graph and shown the graph (`plain`) or
+        the metamer (`shown`), and the share of all nodes to which the latter two give the same
+        class (`shown_match`).
+    """
+    data = graph(dataset, "features", device)
+    seen, about = data, dict[str, Any]()
+    if source != "original":
+        m = _kept_metamer(work, data, source, seed, configured(search, steps))
+        seen, about = data.clone(), metamer_row(m)
+        seen.x = m.data.x.to(device)  # pyright: ignore[reportOptionalMemberAccess]
+    rows: list[Row] = []
+    for target in targets:
+        plain = trained_model(target, data, seed, {})
+        again = trained_model(target, seen, seed, {})
+        here, there = (classes(plain.model, each) for each in (data, seen))
+        row = {
+            "target": target,
+            "plain": plain.accuracy["test"],
+            "retrained": _test_accuracy(classes(again.model, data), data),
+            "shown": _test_accuracy(there, data),
+            "shown_match": float((here == there).double().mean()),
+        }
+        rows.append(about | row)
+    return rows
+
+
+def graph(dataset: str, vary: str, device: str) -> Data:
+    """The graph; where edges vary, with every edge both ways and without self-loops (Eq. 12)."""
+    return datasets.load(dataset, undirected=vary == "structure").to(device)
+
+
+def trained_model(model: str, data: Data, seed: int, options: dict[str, Any]) -> zoo.Trained:
+    """The zoo's model as the options say, trained or from the cache."""
+    rest = dict(options)
+    training = zoo.MODELS[model].default_training
+    if rest.pop("adversarial", False):
+        training = replace(training, adversarial=zoo.AdversarialTraining())
+    return zoo.train(model, data, seed=seed, training=training, progress=False, **rest)
+
+
+def configured(search: str, steps: int | None) -> Search:
+    """A search by the name that it has in the paper's grids.
+
+    >>> configured("paper", None), configured("auto", 300)
+    (Adam(lr=0.0005, steps=1000, stop_at_tol=False, patience=None), Auto(steps=300, \
+seek='nearest', stop_at_tol=True))
+    """
+    if search == "paper":
+        return Adam(lr=5e-4, steps=steps or STEPS, patience=None)
+    return Auto(steps=steps, stop_at_tol=True)
+
+
+def metamer_row(m: Metamer) -> Row:
+    """A metamer's figures, but for those of each layer and the time, which is never twice the same."""
+    row = {k: v for k, v in m.row().items() if k not in ("layer_errors", "seconds")}
+    return row | {"matched": m.matched, "trivial": m.trivial}
+
+
+@torch.no_grad()
+def classes(model: nn.Module, data: Data) -> Tensor:
+    """The predicted class of each node."""
+    with Probe(model, data) as probe:
+        return predicted_class(probe.output(data))
+
+
+def _test_accuracy(predicted: Tensor, data: Data) -> float:
+    return float((predicted == data.y)[data.test_mask].double().mean())
+
+
+def _kept_metamer(work: Path, data: Data, source: str, seed: int, search: Search) -> Metamer:
+    """The metamer that is to be shown, which a job that was stopped may have found already."""
+    path = work / "metamer.pt"
+    if not path.exists():
+        m = metamer(
+            trained_model(source, data, seed, {}).model,
+            data,
+            "layer1",
+            search=search,
+            tol=TOL,
+            seed=seed,
+            checkpoint=work / "search.checkpoint",
+            progress=False,
+        )
+        m.save(path)
+    return load(path)
