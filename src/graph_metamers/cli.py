@@ -1,14 +1,12 @@
-"""The command line: `graph-metamers audit` and `graph-metamers layers`."""
+"""The command line: `graph-metamers audit`, `layers`, `paper` and others."""
 
 import inspect
-import shlex
 import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich import box
 from rich.console import Console
@@ -18,9 +16,28 @@ from torch_geometric.data import Data
 
 from graph_metamers import datasets, zoo
 from graph_metamers.audit import Audit, audit
+from graph_metamers.benchmark.command import benchmark_command
 from graph_metamers.errors import InputError, listing
 from graph_metamers.measure import Verdict
+from graph_metamers.options import (
+    ActivationOption,
+    AdversarialOption,
+    DataOption,
+    DatasetOption,
+    DepthOption,
+    DeviceOption,
+    HiddenOption,
+    ModelOption,
+    ResidualOption,
+    UndirectedOption,
+    WeightsOption,
+    command_line,
+    spread_lists,
+    stoppable,
+    usable_device,
+)
 from graph_metamers.own import load_graph, load_model
+from graph_metamers.paper.command import paper_command
 from graph_metamers.probe import Layer, check_data, layers
 from graph_metamers.search import SEARCHES, Search
 from graph_metamers.similarity import symbols_of
@@ -61,42 +78,6 @@ MEANINGS = {
     "weight_similarity": "S_weight: similarity of the edge weights, 1 is the same graph; beside it "
     "that of the random start.",
 }
-
-
-DatasetOption = Annotated[
-    str | None,
-    typer.Option("--dataset", help=f"One of: {', '.join(datasets.NAMES)}. (default: csbm)"),
-]
-UndirectedOption = Annotated[
-    bool,
-    typer.Option("--undirected", help="Of --dataset: every edge both ways, no self-loops."),
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", help="Your own graph: a PyG Data, or a dict of tensors, torch.saved."),
-]
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        help=f"{', '.join(zoo.MODELS)} (trained if need be), or your own FILE.py:FACTORY.",
-    ),
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option("--weights", help="The trained state_dict of your model."),
-]
-HiddenOption = Annotated[int | None, typer.Option("--hidden", help="Zoo: units of a layer.")]
-DepthOption = Annotated[int | None, typer.Option("--depth", help="Zoo: number of layers.")]
-ActivationOption = Annotated[
-    str | None,
-    typer.Option("--activation", help=f"Zoo: one of {', '.join(zoo.ACTIVATIONS)}."),
-]
-ResidualOption = Annotated[bool, typer.Option("--residual", help="Zoo: each layer adds its input.")]
-AdversarialOption = Annotated[
-    bool, typer.Option("--adversarial", help="Zoo: train on adversarially perturbed features.")
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, …")]
 
 
 @app.command("audit")
@@ -152,7 +133,7 @@ def audit_command(
     graph, network, names = _problem(dataset, undirected, data, model, weights, zoo_options, device)
     numbered = network.layer_names if isinstance(network, zoo.Model) else []
     chosen: list[Layer] | None = [_layer(name, numbered) for name in layer or []] or None
-    try:
+    with stoppable():
         result = audit(
             network,
             graph,
@@ -165,9 +146,6 @@ def audit_command(
             command=command_line(),
             **names,
         )
-    except KeyboardInterrupt:  # caught here: typer would end without a word
-        typer.echo("Stopped. The same command goes on from what was saved.", err=True)
-        raise typer.Exit(130) from None
     console = Console()
     console.print(_table(result))
     console.print(
@@ -232,18 +210,17 @@ def datasets_command() -> None:
         typer.echo(f"{name:<12}{summary}")
 
 
+app.command("paper")(paper_command)
+app.command("benchmark")(benchmark_command)
+
+
 def main() -> None:
     """Run the command line; a mistake is told in one sentence, with exit code 2."""
     try:
-        app()
+        app(spread_lists(sys.argv[1:]))
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False, highlight=False)
         sys.exit(2)
-
-
-def command_line() -> str:
-    """The command that was typed, without the place of the program."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _layer(name: str, numbered: list[str]) -> Layer:
@@ -315,7 +292,7 @@ def _problem(
             "--undirected goes with --dataset; got --data. Use torch_geometric.utils.to_undirected "
             "and remove_self_loops before you save the graph."
         )
-    where = _device(device)
+    where = usable_device(device)
     graph = (
         load_graph(data)
         if data is not None
@@ -341,17 +318,6 @@ def _problem(
         )
     trained = zoo.train(model, graph, **zoo_options)
     return graph, trained.model, names | {"name": model, "accuracy": trained.accuracy}
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # "meta" holds no values
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"--device '{name}' cannot be used here ({str(error).splitlines()[0]}). Try cpu."
-        ) from error
-    return device
 
 
 def _unmatched(result: Audit) -> dict[str, list[str]]:

@@ -8,6 +8,19 @@ from graph_metamers import zoo
 from graph_metamers.jobs import Job
 
 TASKS = "graph_metamers.paper.tasks"
+TITLES = {
+    "cora": "Cora",
+    "citeseer": "CiteSeer",
+    "pubmed": "PubMed",
+    "squirrel": "Squirrel",
+    "chameleon": "Chameleon",
+    "gcn": "GCN",
+    "chebnet": "ChebNet",
+    "graphsage": "GraphSAGE",
+    "gin": "GIN",
+    "gat": "GAT",
+    "graphormer": "Graphormer",
+}
 DATASETS = ("cora", "citeseer", "pubmed", "squirrel", "chameleon")
 MODELS = ("gcn", "chebnet", "graphsage", "gin", "gat", "graphormer")
 
@@ -31,6 +44,11 @@ class Options:
     steps: int | None = None
     search: str = "paper"
     device: str = "cpu"
+
+
+def chosen(asked: tuple[str, ...] | None, all_: tuple[str, ...]) -> list[str]:
+    """Those of an item's datasets or models that the user asks for; all of them by default."""
+    return [name for name in all_ if asked is None or name in asked]
 
 
 def search_job(
@@ -60,14 +78,24 @@ def search_job(
     )
 
 
+def defaults(model: str) -> dict[str, Any]:
+    """The options of a model, as they are if nothing is said.
+
+    >>> defaults("gat")["hidden"], defaults("gcn")["adversarial"]
+    (64, False)
+    """
+    found: dict[str, Any] = {"adversarial": False}
+    for kind in reversed(zoo.MODELS[model].__mro__):
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        found |= {p.name: p.default for p in parameters if p.default is not p.empty}
+    return found
+
+
 def _changed(model: str, zoo_options: dict[str, Any]) -> dict[str, Any]:
     """The options that are not the model's own defaults anyway.
 
     >>> _changed("gcn", {"hidden": 16, "depth": 4}), _changed("gat", {"hidden": 16})
     ({'depth': 4}, {'hidden': 16})
     """
-    defaults = {"adversarial": False}
-    for kind in reversed(zoo.MODELS[model].__mro__):
-        for name, parameter in inspect.signature(kind.__init__).parameters.items():
-            defaults[name] = parameter.default
-    return {name: value for name, value in zoo_options.items() if defaults[name] != value}
+    own = defaults(model)
+    return {name: value for name, value in zoo_options.items() if own[name] != value}

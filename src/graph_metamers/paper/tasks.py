@@ -2,19 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graph_metamers import datasets, zoo
+from graph_metamers.digests import digest
 from graph_metamers.jobs import Row
 from graph_metamers.measure import predicted_class
 from graph_metamers.metamer import metamer
 from graph_metamers.probe import Probe
 from graph_metamers.result import Metamer, load
 from graph_metamers.search import Adam, Auto, Search
+from graph_metamers.storage import graph_tensors
 from graph_metamers.vary import Edges, Vary
 
 TOL = 1e-2  # activation error at which a graph counts as matched, and at which cells are compared
@@ -74,50 +76,42 @@ def transfer_rows(
     *,
     dataset: str,
     source: str,
-    targets: list[str],
+    target: str,
     seed: int,
     search: str,
     steps: int | None,
     device: str,
 ) -> list[Row]:
-    """Show one model's metamer to others, and train others on it.
+    """Show one model's metamer to another, and train that on it.
 
     Args:
-        work: The job's folder; the metamer and the search's state are kept there.
+        work: The job's folder; it keeps the search's state there.
         dataset: Name of the graph.
-        source: The model whose metamer it is, at layer 1; "original" for the graph itself.
-        targets: The models that see it.
+        source: The model whose metamer it is, at layer 1.
+        target: The model that sees it.
         seed: Seed of all trainings and of the random start.
         search: As in `search_rows`.
         steps: Of the search; None for the setting's own.
         device: Where it runs.
 
     Returns:
-        One row for each target: its accuracy on the test nodes when trained on the metamer and
-        shown the graph (`retrained`), when trained on the graph and shown the graph (`plain`) or
-        the metamer (`shown`), and the share of all nodes to which the latter two give the same
-        class (`shown_match`).
+        The metamer's row, with the target's accuracy on the test nodes: trained on the graph and
+        shown the graph (`plain`) or the metamer (`shown`), and trained on the metamer and shown
+        the graph (`retrained`); and the share of all nodes to which it gives the same class in
+        both, trained on the graph (`shown_match`).
     """
     data = graph(dataset, "features", device)
-    seen, about = data, dict[str, Any]()
-    if source != "original":
-        m = _kept_metamer(work, data, source, seed, configured(search, steps))
-        seen, about = data.clone(), metamer_row(m)
-        seen.x = m.data.x.to(device)  # pyright: ignore[reportOptionalMemberAccess]
-    rows: list[Row] = []
-    for target in targets:
-        plain = trained_model(target, data, seed, {})
-        again = trained_model(target, seen, seed, {})
-        here, there = (classes(plain.model, each) for each in (data, seen))
-        row = {
-            "target": target,
-            "plain": plain.accuracy["test"],
-            "retrained": _test_accuracy(classes(again.model, data), data),
-            "shown": _test_accuracy(there, data),
-            "shown_match": float((here == there).double().mean()),
-        }
-        rows.append(about | row)
-    return rows
+    m = _shared_metamer(work, data, source, seed, configured(search, steps))
+    plain = trained_model(target, data, seed, {}).model
+    again = trained_model(target, m.data, seed, {}).model
+    seen, shown = classes(plain, data), classes(plain, m.data)
+    transfer = {
+        "plain": _test_accuracy(seen, data),
+        "shown": _test_accuracy(shown, data),
+        "retrained": _test_accuracy(classes(again, data), data),
+        "shown_match": float((seen == shown).double().mean()),
+    }
+    return [metamer_row(m) | transfer]
 
 
 def graph(dataset: str, vary: str, device: str) -> Data:
@@ -147,7 +141,7 @@ seek='nearest', stop_at_tol=True))
 
 
 def metamer_row(m: Metamer) -> Row:
-    """A metamer's figures, but for those of each layer and the time, which is never twice the same."""
+    """A metamer's figures, but for those of each layer, and the time, which always differs."""
     row = {k: v for k, v in m.row().items() if k not in ("layer_errors", "seconds")}
     return row | {"matched": m.matched, "trivial": m.trivial}
 
@@ -163,19 +157,17 @@ def _test_accuracy(predicted: Tensor, data: Data) -> float:
     return float((predicted == data.y)[data.test_mask].double().mean())
 
 
-def _kept_metamer(work: Path, data: Data, source: str, seed: int, search: Search) -> Metamer:
-    """The metamer that is to be shown, which a job that was stopped may have found already."""
-    path = work / "metamer.pt"
+def _shared_metamer(work: Path, data: Data, source: str, seed: int, search: Search) -> Metamer:
+    """A metamer that several jobs need, kept in the cache by the first of them.
+
+    Two that look for it at the same time find the same.
+    """
+    model = trained_model(source, data, seed, {}).model
+    key = digest(model, graph_tensors(data), search, seed, TOL, str(torch.__version__))
+    path = datasets.cache_folder() / "metamers" / f"{source}-{key}.pt"
     if not path.exists():
-        m = metamer(
-            trained_model(source, data, seed, {}).model,
-            data,
-            "layer1",
-            search=search,
-            tol=TOL,
-            seed=seed,
-            checkpoint=work / "search.checkpoint",
-            progress=False,
-        )
-        m.save(path)
-    return load(path)
+        checkpoint = work / "search.checkpoint"
+        options: dict[str, Any] = {"tol": TOL, "checkpoint": checkpoint, "progress": False}
+        metamer(model, data, "layer1", search=search, seed=seed, **options).save(path)
+    m = load(path)
+    return replace(m, data=m.data.to(str(cast(Tensor, data.x).device)))

@@ -44,10 +44,11 @@ def inline_svg(
         draw(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True)
-    return _adapted(buffer.getvalue(), alt, name)
+    return adapted(buffer.getvalue(), alt, name)
 
 
-def _adapted(svg: str, alt: str, name: str) -> Markup:
+def adapted(svg: str, alt: str, name: str) -> Markup:
+    """An SVG file's text as an element of a page: in its ink, and with ids of its own."""
     box = re.search(r'viewBox="[^"]*"', svg)
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)

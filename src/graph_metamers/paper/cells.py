@@ -1,0 +1,130 @@
+"""From single runs to cells: mean, spread, and how many of the runs matched."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from graph_metamers.jobs import Job, Result, Row
+from graph_metamers.measure import equal_error
+from graph_metamers.paper.grid import Options, defaults
+from graph_metamers.paper.item import Column
+
+SCORES = (
+    "feature_similarity",
+    "start_feature_similarity",
+    "structure_similarity",
+    "start_structure_similarity",
+    "edges_kept",
+    "prediction_match",
+    "start_prediction_match",
+    "consistency",
+    "start_consistency",
+    "activation_correlation",
+    "accuracy_test",
+)
+EVERY_RUN = "Means are over all runs, matched or not, as in the paper."
+MATCHED = (
+    "Means are over the matched runs alone, all of which the search ended at one activation "
+    "error, so that cells can be compared."
+)
+
+
+def counted(options: Options) -> str:
+    """Over which runs the means are, in a sentence."""
+    return EVERY_RUN if options.search == "paper" else MATCHED
+
+
+def setting(job: Job) -> Row:
+    """What a search's job asks for, with the defaults of its model filled in."""
+    asked = job.arguments
+    return {**defaults(asked["model"]), **asked["options"], **asked}
+
+
+def cells(
+    results: Sequence[Result],
+    options: Options,
+    names: Sequence[str],
+    *,
+    every_run: bool = False,
+) -> list[Row]:
+    """One row for each combination of `names`, in the order in which they come.
+
+    Args:
+        results: Results of searches.
+        options: Of the grid. At the paper's setting all runs are averaged, as it does; else those
+            that matched and are not trivial.
+        names: What tells the cells apart.
+        every_run: Whether to average all runs in any case.
+
+    Returns:
+        Of each cell: `runs`, `matched`, `failed`; `activation_error` (mean over all runs),
+        `null_activation_error` (the least), and of each score mean, `_std` and `_values`, by seed.
+    """
+    grouped: dict[tuple[Any, ...], list[Result]] = {}
+    for result in results:
+        asked = setting(result.job)
+        grouped.setdefault(tuple(asked[name] for name in names), []).append(result)
+    return [
+        dict(zip(names, key, strict=True)) | _cell(members, every_run or options.search == "paper")
+        for key, members in grouped.items()
+    ]
+
+
+def _cell(members: Sequence[Result], every_run: bool) -> Row:
+    rows = [row for result in members for row in result.rows]
+    told = [row for row in rows if every_run or _found(row)]
+    cell: Row = {
+        "runs": len(members),
+        "matched": sum(map(_found, rows)),
+        "failed": sum(bool(result.error) for result in members),
+        "errors": {str(row["seed"]): row["activation_error"] for row in told},
+        "search": ", ".join(dict.fromkeys(row["search"] for row in rows)),
+    }
+    cell |= mean("activation_error", rows)
+    nulls = [row["null_activation_error"] for row in rows]
+    cell["null_activation_error"] = min(nulls, default=math.nan)
+    for name in SCORES:
+        if any(name in row for row in rows):
+            cell |= mean(name, told)
+            cell[f"{name}_values"] = {str(row["seed"]): row[name] for row in told if name in row}
+    return cell
+
+
+def mean(name: str, rows: Sequence[Row]) -> Row:
+    """Mean and standard deviation of a value, NaN where there is too little."""
+    values = [row[name] for row in rows if name in row]
+    return {
+        name: statistics.fmean(values) if values else math.nan,
+        f"{name}_std": statistics.stdev(values) if len(values) > 1 else math.nan,
+    }
+
+
+def comparable(a: Row, b: Row) -> bool:
+    """Whether two cells stand at the same activation error, so that scores can be compared."""
+    ours, theirs = list(a["errors"].values()), list(b["errors"].values())
+    return bool(ours and theirs) and equal_error(ours, theirs)
+
+
+def standard_columns(similarity: str = "feature", *, reported: bool = False) -> list[Column]:
+    """The columns that every table of searches has, with the paper's figures where they exist."""
+    symbol = {"feature": "S_feat", "structure": "S_struct"}[similarity]
+    paper = {
+        name: [Column(f"paper_{name}", "paper", "percent")] if reported else []
+        for name in (f"{similarity}_similarity", "prediction_match")
+    }
+    return [
+        Column("matched", "match", "count"),
+        Column("activation_error", "error", "error"),
+        Column("null_activation_error", "null", "error"),
+        Column(f"start_{similarity}_similarity", "start", "percent"),
+        Column(f"{similarity}_similarity", symbol, "percent"),
+        *paper[f"{similarity}_similarity"],
+        Column("prediction_match", "S_match", "percent"),
+        *paper["prediction_match"],
+        Column("consistency", "CS", "percent"),
+    ]
+
+
+def _found(row: Row) -> bool:
+    return bool(row["matched"]) and not row["trivial"]

@@ -1,0 +1,51 @@
+"""Fig. 4: metamers of the first three layers as pictures."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from graph_metamers.jobs import Job, Row, Store
+from graph_metamers.paper.grid import Options
+from graph_metamers.paper.item import Claim, Item
+from graph_metamers.paper.layers import (
+    draw_layers,
+    layer_columns,
+    layer_grid,
+    layer_note,
+    layer_summary,
+)
+
+DATASET, MODEL = "cora", "gcn"
+
+
+def grid(options: Options) -> list[Job]:
+    return layer_grid(options, DATASET, MODEL)
+
+
+def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) -> None:
+    draw_layers(figure, grid(options)[:3], store)
+
+
+def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
+    similar = [row["feature_similarity"] for row in rows]
+    return [
+        Claim(
+            "The deeper the layer, the less a metamer is like the graph.",
+            "S_feat falls from layer 1 to 2 and from 2 to 3.",
+            "S_feat is " + ", ".join(f"{100 * value:.1f} %" for value in similar) + ".",
+            len(similar) == 3 and similar[0] > similar[1] > similar[2],
+        )
+    ]
+
+
+ITEM = Item(
+    name="fig4",
+    title="Fig. 4: metamers of the first three layers",
+    shows="features of metamers at layers 1, 2 and 3 of a GCN with four layers on Cora",
+    grid=grid,
+    columns=layer_columns,
+    summary=layer_summary,
+    draw=draw,
+    claims=claims,
+    note=layer_note,
+)

@@ -1,0 +1,78 @@
+"""Fig. 8: the layer that is matched, in models of four layers."""
+
+import itertools
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from graph_metamers.jobs import Job, Result, Row, Store
+from graph_metamers.paper.cells import cells, counted, standard_columns
+from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
+from graph_metamers.paper.item import Claim, Column, Item
+from graph_metamers.paper.pictures import lines
+from graph_metamers.paper.steps import finder, rises
+
+MODELS = ("gcn", "chebnet", "graphsage", "gin")
+LAYERS = ("layer1", "layer2", "layer3")
+DEPTH = 4
+CELL = ("dataset", "model", "layer")
+
+
+def grid(options: Options) -> list[Job]:
+    return [
+        search_job(options, dataset, model, seed, layer=layer, depth=DEPTH)
+        for seed, dataset, model, layer in itertools.product(
+            range(options.seeds),
+            chosen(options.datasets, DATASETS),
+            chosen(options.models, MODELS),
+            LAYERS,
+        )
+    ]
+
+
+def columns(options: Options) -> list[Column]:
+    return [
+        Column("dataset", "dataset", "name"),
+        Column("model", "model", "name"),
+        Column("layer", "layer"),
+        Column("accuracy_test", "acc.", "percent"),
+        *standard_columns(),
+    ]
+
+
+def summary(results: Sequence[Result], options: Options) -> list[Row]:
+    return cells(results, options, CELL)
+
+
+def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) -> None:
+    lines(figure, rows, along="layer", score="consistency", x="layer matched", y="CS_feat, %")
+
+
+def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
+    find = finder(rows, CELL)
+    return [
+        rises(
+            "CS falls from layer to layer.",
+            [row for row in rows if row["layer"] != LAYERS[0]],
+            lambda row: find(row, layer=LAYERS[LAYERS.index(row["layer"]) - 1]),
+            sign=-1,
+            equal=options.search != "paper",
+        )
+    ]
+
+
+def note(rows: Sequence[Row], options: Options) -> list[str]:
+    return [counted(options), "The paper names no models; these are the four without attention."]
+
+
+ITEM = Item(
+    name="fig8",
+    title="Fig. 8: the layer that is matched",
+    shows="CS at layers 1, 2 and 3 of four models with four layers",
+    grid=grid,
+    columns=columns,
+    summary=summary,
+    draw=draw,
+    claims=claims,
+    note=note,
+)

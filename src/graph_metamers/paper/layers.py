@@ -1,0 +1,76 @@
+"""What Figs. 4 and 9 share: metamers at layers 1, 2 and 3 of one model, as pictures."""
+
+import itertools
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from graph_metamers.jobs import Job, Result, Row, Store
+from graph_metamers.paper.cells import cells, standard_columns
+from graph_metamers.paper.grid import Options, search_job
+from graph_metamers.paper.item import Column
+from graph_metamers.report.pictures import Crop, plot_crop
+from graph_metamers.report.style import METAMER, SHARED, label_axes, set_title, styled
+from graph_metamers.result import Metamer, load
+
+LAYERS = ("layer1", "layer2", "layer3")
+DEPTH = 4
+
+
+def layer_grid(options: Options, dataset: str, model: str) -> list[Job]:
+    """Metamers at each of the first three layers; those of seed 0 are kept, to be shown."""
+    return [
+        search_job(options, dataset, model, seed, layer=layer, depth=DEPTH, keep=seed == 0)
+        for seed, layer in itertools.product(range(options.seeds), LAYERS)
+    ]
+
+
+def layer_columns(options: Options) -> list[Column]:
+    return [
+        Column("layer", "layer"),
+        *standard_columns(),
+        Column("activation_correlation", "correlation", "percent"),
+    ]
+
+
+def layer_summary(results: Sequence[Result], options: Options) -> list[Row]:
+    # Where no run matched, the nearest graph that was found is shown all the same.
+    return cells(results, options, ("dataset", "model", "layer"), every_run=True)
+
+
+def draw_layers(figure: Figure, jobs: Sequence[Job], store: Store) -> None:
+    """The reference's features, and below the metamers', with each node's similarity."""
+    paths = [store.left(job) / "metamer.pt" for job in jobs]
+    kept = [load(path) for path in paths if path.exists()]
+    if not kept:
+        return
+    pictures, curves = figure.subplots(2, 1 + len(kept), height_ratios=(3, 1.2), squeeze=False)
+    ax = styled(pictures[0])
+    plot_crop(ax, Crop.of(kept[0]), "reference", kept[0])
+    set_title(ax, "reference")
+    curves[0].set_axis_off()
+    for m, picture, curve in zip(kept, pictures[1:], curves[1:], strict=True):
+        plot_crop(styled(picture), Crop.of(m), "metamer", m)
+        set_title(picture, f"{m.layer}, error {m.activation_error:.1e}")
+        _similarities(curve, m)
+    label_axes(pictures[0], "features", "nodes, by class")
+
+
+def _similarities(ax: Axes, m: Metamer) -> None:
+    """How many nodes are how similar, and where the random start's mean stands."""
+    ax = styled(ax)
+    ax.hist(100 * m.node_similarity.numpy(), bins=40, range=(0, 100), color=METAMER)
+    start = 100 * m.scores["start_feature_similarity"]
+    ax.axvline(start, color=SHARED, linestyle="--")
+    ax.yaxis.set_major_locator(MaxNLocator(2))
+    label_axes(ax, "similarity of a node, %", "nodes")
+
+
+def layer_note(rows: Sequence[Row], options: Options) -> list[str]:
+    return [
+        "Means are over all runs, matched or not. The picture is that of seed 0.",
+        "Rows are nodes and columns features, a sample of both. Below: how many nodes are how "
+        "similar to themselves in the reference; the dashed line is the random start's S_feat.",
+    ]

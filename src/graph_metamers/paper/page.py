@@ -1,0 +1,78 @@
+"""paper.html: every table and figure that was made, ours beside the paper's, on one page."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from graph_metamers.paper.item import Sheet
+from graph_metamers.paper.items import ITEMS
+from graph_metamers.paper.words import cell_text, claim_text, sort_value
+from graph_metamers.report.figures import adapted
+from graph_metamers.report.html import TEMPLATES
+from graph_metamers.storage import write_text
+
+SETTINGS = {
+    "paper": "the paper’s setting",
+    "auto": "at equal activation error",
+}
+
+
+def write_page(folder: Path) -> Path:
+    """Write `paper.html` from the sheets and pictures in a folder, and say where."""
+    sheets = read_sheets(folder)
+    page = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("paper.html")
+    path = folder / "paper.html"
+    sections = [_section(sheet, folder) for sheet in sheets]
+    claims = [
+        {"item": s["title"], "setting": s["setting"], "id": s["id"], **c}
+        for s in sections
+        for c in s["claims"]
+    ]
+    write_text(path, page.render(sections=sections, claims=claims))
+    return path
+
+
+def read_sheets(folder: Path) -> list[Sheet]:
+    """The sheets in a folder, in the paper's order, its setting first."""
+    paths = [folder / f"{name}-{search}.json" for name in ITEMS for search in SETTINGS]
+    return [Sheet.load(path) for path in paths if path.exists()]
+
+
+def _section(sheet: Sheet, folder: Path) -> dict[str, Any]:
+    item = ITEMS[sheet.item]
+    picture = folder / f"{sheet.name}.svg"
+    return {
+        "id": sheet.name,
+        "title": item.title,
+        "shows": item.shows,
+        "setting": SETTINGS[sheet.search],
+        "picture": _picture(picture, sheet) if picture.exists() else None,
+        "columns": sheet.columns,
+        "rows": [
+            [(cell_text(row, column), sort_value(row, column)) for column in sheet.columns]
+            for row in sheet.rows
+        ],
+        "marks": [str(row.get("within", "")).startswith("no") for row in sheet.rows],
+        "claims": [
+            {"claim": c.claim, "threshold": c.threshold, "found": c.found, "text": claim_text(c)}
+            for c in sheet.claims
+        ],
+        "notes": sheet.notes,
+        "made": sheet.made,
+    }
+
+
+def _picture(path: Path, sheet: Sheet) -> Markup:
+    svg = re.sub(r"^.*?(?=<svg)", "", path.read_text(encoding="utf-8"), flags=re.S)
+    item = ITEMS[sheet.item]
+    alt = f"{item.title}, {SETTINGS[sheet.search]}. The same figures stand in the table."
+    return adapted(svg, alt, sheet.name)

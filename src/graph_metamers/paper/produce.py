@@ -1,0 +1,99 @@
+"""From an item to its sheet, its picture and the page: run what is missing, and write."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from graph_metamers.jobs import Executor, Result, Store, run
+from graph_metamers.jobs.run import Told
+from graph_metamers.paper.grid import Options
+from graph_metamers.paper.item import Item, Sheet
+from graph_metamers.report.figures import STYLE
+from graph_metamers.storage import make_folder, replacing
+
+SIZE = (10.0, 3.6)  # inches
+
+
+def produce(
+    item: Item,
+    options: Options,
+    executor: Executor,
+    out: Path,
+    *,
+    command: str,
+    told: Told | None = None,
+) -> Sheet:
+    """Run what an item needs and is not there yet; write its sheet and picture.
+
+    Args:
+        item: The table or figure.
+        options: What the user narrowed or changed.
+        executor: Who runs the jobs.
+        out: The folder: results are kept in it, and looked for.
+        command: What was typed, to be told.
+        told: Called after every job.
+
+    Returns:
+        The sheet, which also stands in `OUT/NAME-SEARCH.json`, beside its picture `.svg`.
+    """
+    store = Store(out)
+    jobs = item.grid(options)
+    results = run(jobs, store, executor, told=told)
+    return written(item, options, results, store, command=command)
+
+
+def written(
+    item: Item, options: Options, results: Sequence[Result], store: Store, *, command: str
+) -> Sheet:
+    """The sheet and the picture of results, written to the store's folder."""
+    done = [result for result in results if not result.error]
+    rows = item.summary(done, options)
+    failed = [result for result in results if result.error]
+    notes = item.note(rows, options) if rows else []
+    if failed:
+        reasons = dict.fromkeys(result.error.strip().splitlines()[-1] for result in failed)
+        notes.append(f"{len(failed)} runs failed and are left out: {'; '.join(reasons)}")
+    sheet = Sheet(
+        item=item.name,
+        search=options.search,
+        columns=item.columns(options),
+        rows=rows,
+        claims=item.claims(rows, options) if rows else [],
+        notes=notes,
+        made=_made(done, len(results), command),
+    )
+    make_folder(store.folder)
+    sheet.save(store.folder)
+    if rows:
+        _draw(item, options, sheet, store)
+    return sheet
+
+
+def _made(results: Sequence[Result], asked: int, command: str) -> dict[str, Any]:
+    """Where the results come from: each fact once where it is the same for all."""
+    facts: dict[str, dict[str, None]] = {}
+    for result in results:
+        for name, value in result.environment.items():
+            facts.setdefault(name, {})[str(value)] = None
+    told: dict[str, Any] = {name: ", ".join(sorted(values)) for name, values in facts.items()}
+    return told | {
+        "command": command,
+        "runs": f"{len(results)} of {asked}",
+        "hours": round(math.fsum(result.seconds for result in results) / 3600, 2),
+    }
+
+
+def _draw(item: Item, options: Options, sheet: Sheet, store: Store) -> None:
+    with matplotlib.style.context(["default", STYLE]):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        FigureCanvasSVG(figure)
+        item.draw(figure, sheet.rows, options, store)
+        if not figure.axes:  # what it shows is no longer there; the picture of before stays
+            return
+        with replacing(store.folder / f"{sheet.name}.svg") as beside:
+            figure.savefig(beside, format="svg", metadata={"Date": None})

@@ -1,0 +1,56 @@
+"""How the cells of a sheet are written, the same on a terminal, in HTML and in Markdown."""
+
+import math
+from typing import Any
+
+from graph_metamers.jobs import Row
+from graph_metamers.paper.grid import TITLES
+from graph_metamers.paper.item import Claim, Column
+from graph_metamers.report.numbers import ABSENT, error_text, p_text
+
+
+def cell_text(row: Row, column: Column, *, brief: bool = False) -> str:
+    """A cell as text; `brief` for a narrow terminal: no spread, and errors to one digit.
+
+    >>> row = {"s": 0.1138, "s_std": 0.0005, "matched": 2, "runs": 3, "e": 0.0065, "d": -0.021}
+    >>> cell_text(row, Column("s", "", "percent")), cell_text(row, Column("matched", "", "count"))
+    ('11.4 ± 0.1', '2 of 3')
+    >>> cell_text(row, Column("e", "", "error")), cell_text(row, Column("d", "", "points"))
+    ('0.00650', '−2.1')
+    """
+    value: Any = row.get(column.name)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ABSENT
+    match column.form:
+        case "percent":
+            std = number(row, f"{column.name}_std")
+            known = not brief and not math.isnan(std)
+            return f"{100 * value:.1f}" + (f" ± {100 * std:.1f}" if known else "")
+        case "points":
+            return f"{100 * value:+.1f}".replace("-", "−")
+        case "error":
+            return f"{value:.0e}" if brief else error_text(value)
+        case "count":
+            return f"{value}/{row['runs']}" if brief else f"{value} of {row['runs']}"
+        case "p":
+            return p_text(value)
+        case "name":
+            return TITLES.get(str(value), str(value))
+        case "text":
+            return str(value).partition(":")[0] if brief else str(value)
+
+
+def number(row: Row, name: str) -> float:
+    """A row's value; NaN where it has none."""
+    value: float | None = row.get(name)
+    return math.nan if value is None else value
+
+
+def sort_value(row: Row, column: Column) -> Any:
+    """What a table is sorted by."""
+    return row.get(column.name)
+
+
+def claim_text(claim: Claim) -> str:
+    """What became of a claim, in a word."""
+    return {True: "holds", False: "does not hold", None: "cannot be said"}[claim.holds]
