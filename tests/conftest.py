@@ -1,6 +1,7 @@
 """Shapes in signatures are checked while the tests run."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,21 @@ def real_data() -> Path:
 def small() -> "gm.datasets.Data":
     """A graph on which everything takes milliseconds: 60 nodes, 40 binary features."""
     return gm.datasets.csbm(nodes=60, features=40, density=0.1)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium; tests that need it are skipped where there is none."""
+    program = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if program is None:
+        pytest.skip("no Chromium on the path")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as p:
+        one = p.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield one
+        one.close()

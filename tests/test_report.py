@@ -1,7 +1,6 @@
 import json
 import math
 import re
-import shutil
 from dataclasses import replace
 from html import unescape
 
@@ -703,23 +702,6 @@ def test_classes_that_are_no_whole_number_each_are_no_classes(found):
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    program = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if program is None:
-        pytest.skip("no Chromium on the path")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as p:
-        one = p.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield one
-        one.close()
 
 
 DECODED = """async () => {

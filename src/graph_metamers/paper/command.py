@@ -83,6 +83,8 @@ def paper_command(
         return
     items = named(name)
     check_count("seeds", seeds)
+    if steps is not None:
+        check_count("steps", steps)
     usable_device(device)
     options = Options(
         datasets=_known("--datasets", datasets, DATASETS),
@@ -161,7 +163,8 @@ def _show(console: Console, item: Item, sheet: Sheet) -> None:
     """The sheet as a table, and what became of the paper's sentences."""
     brief = console.width < WIDE
     title = f"{item.title}, {SETTINGS[sheet.search]}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    padding = (0, 0 if brief else 1, 0, 0)
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=padding)
     columns = sheet.columns[1:]
     for column in columns if brief else sheet.columns:
         text = column.form in ("text", "name")

@@ -1,0 +1,83 @@
+"""`graph-metamers paper`, as it is typed."""
+
+import re
+import sys
+
+import pytest
+
+from graph_metamers import cli
+from graph_metamers.jobs import Store
+from graph_metamers.paper.grid import Options
+from graph_metamers.paper.items import ITEMS
+from made_up import fill
+
+
+def typed(monkeypatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["graph-metamers", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    code = ended.value.code
+    return code if isinstance(code, int) else 0
+
+
+def test_a_finished_grid_is_shown_beside_the_paper(monkeypatch, capsys, tmp_path):
+    options = Options(datasets=("cora",), models=("gcn", "gin"), seeds=2)
+    fill(Store(tmp_path), ITEMS["table1"], options)
+    words = ("table1", "--datasets", "cora", "--models", "gcn", "gin", "--seeds", "2")
+    assert typed(monkeypatch, "paper", *words, "--out", str(tmp_path)) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"GCN +80\.0 +2/2 +9e-03 +4e-01 +9\.0 +1\d\.\d +11\.4 +9\d\.\d +96\.4", told)
+    assert "holds: 2 of 2 cells" in told
+    assert (tmp_path / "paper.html").exists()
+    assert (tmp_path / "index.parquet").exists()
+
+
+def test_the_index_alone_is_enough_to_show_it_again(monkeypatch, capsys, tmp_path):
+    options = Options(datasets=("cora",), models=("gcn",), seeds=1)
+    store = Store(tmp_path / "a")
+    fill(store, ITEMS["table1"], options)
+    (tmp_path / "b").mkdir()
+    store.write_index().rename(tmp_path / "b" / "index.parquet")
+    words = ("--datasets", "cora", "--models", "gcn", "--seeds", "1", "--out", str(tmp_path / "b"))
+    assert typed(monkeypatch, "paper", "table1", *words) == 0
+    assert "1 of 1 cells" in capsys.readouterr().out
+
+
+def test_the_list_says_what_each_shows(monkeypatch, capsys):
+    assert typed(monkeypatch, "paper", "list") == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ITEMS)
+
+
+def test_failed_runs_end_with_1(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("GRAPH_METAMERS_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setattr("graph_metamers.datasets.load", _broken)
+    words = ("--datasets", "cora", "--models", "gcn", "--seeds", "1", "--out", str(tmp_path))
+    assert typed(monkeypatch, "paper", "table1", *words) == 1
+    assert "1 runs failed" in " ".join(capsys.readouterr().out.split())
+
+
+def _broken(*_: object, **__: object) -> None:
+    raise RuntimeError("no such graph")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("tabel1",), "'tabel1' is not one of the paper's tables and figures. Did you mean "
+         "'table1'?"),
+        (("table1", "--models", "chebnt"), "--models chebnt is not in the paper. Did you mean "
+         "'chebnet'?"),
+        (("table1", "--datasets", "cora", "kora"), "--datasets kora is not in the paper."),
+        (("fig7", "--models", "gat"), "fig7 has none of the datasets and models"),
+        (("table1", "--seeds", "0"), "seeds must be a whole number of at least 1; got 0."),
+        (("table1", "--workers", "0"), "workers must be a whole number of at least 1; got 0."),
+        (("table1", "--steps", "0"), "steps must be a whole number of at least 1; got 0."),
+        (("table1", "--address", "here:1"), "--address goes with --executor ray"),
+        (("table1", "--device", "gpu7"), "--device 'gpu7' cannot be used here"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told_in_a_sentence(monkeypatch, capsys, tmp_path, words, sentence):
+    assert typed(monkeypatch, "paper", *words, "--out", str(tmp_path / "out")) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()

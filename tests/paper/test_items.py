@@ -1,0 +1,212 @@
+"""Each table and figure: its grid, and what it makes of results."""
+
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from made_up import fill, result
+
+from graph_metamers.errors import InputError
+from graph_metamers.jobs import Inline, Store
+from graph_metamers.paper import fig5, fig6, fig7, fig8, table1, table2
+from graph_metamers.paper.cells import cells, comparable
+from graph_metamers.paper.grid import DATASETS, MODELS, Options, search_job
+from graph_metamers.paper.item import Column, Sheet
+from graph_metamers.paper.items import ITEMS, named
+from graph_metamers.paper.page import write_page
+from graph_metamers.paper.produce import produce
+from graph_metamers.paper.reported import table1 as reported1
+from graph_metamers.paper.reported import table2 as reported2
+from graph_metamers.paper.words import cell_text
+
+ONE = Options(seeds=1)
+AUTO = Options(search="auto")
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("table1", 30), ("table2", 36), ("fig4", 3), ("fig5", 8), ("fig6", 240), ("fig7", 60),
+        ("fig8", 60), ("fig9", 3),
+    ],
+)  # fmt: skip
+def test_the_grid_holds_every_cell_once(name, runs):
+    jobs = ITEMS[name].grid(ONE)
+    assert len(jobs) == len(set(jobs)) == runs
+    assert len(ITEMS[name].grid(Options(seeds=3))) == 3 * runs
+
+
+def test_items_share_the_jobs_that_are_the_same():
+    ours = set(table1.grid(ONE))
+    assert len(ours & set(fig7.grid(ONE))) == 20  # four models at their own width
+    # ReLU, plain, without a residual connection; Graphormer's own has one
+    assert len(ours & set(fig6.grid(ONE))) >= 25
+
+
+def test_a_grid_is_narrowed_by_datasets_and_models():
+    jobs = table1.grid(Options(datasets=("cora",), models=("gcn", "gin"), seeds=2))
+    asked = [(j.arguments["dataset"], j.arguments["model"], j.arguments["seed"]) for j in jobs]
+    assert asked == [("cora", "gcn", 0), ("cora", "gin", 0), ("cora", "gcn", 1), ("cora", "gin", 1)]
+
+
+def test_edges_of_pubmed_are_not_relaxed_but_swapped():
+    assert {j.arguments["dataset"] for j in fig5.grid(ONE)} == {*DATASETS} - {"pubmed"}
+    assert "pubmed" in {j.arguments["dataset"] for j in fig5.grid(replace(ONE, search="auto"))}
+
+
+def test_fig6_is_the_full_factorial():
+    jobs = fig6.grid(Options(datasets=("cora",), models=("gcn",), seeds=1))
+    options = [json.dumps(job.arguments["options"], sort_keys=True) for job in jobs]
+    assert len(set(options)) == 8
+    assert '{"activation": "elu", "adversarial": true, "residual": true}' in options
+
+
+def test_fig8_matches_three_layers_of_four():
+    jobs = fig8.grid(Options(datasets=("cora",), models=("gcn",), seeds=1))
+    assert [job.arguments["layer"] for job in jobs] == ["layer1", "layer2", "layer3"]
+    assert all(job.arguments["options"] == {"depth": 4} for job in jobs)
+
+
+def test_the_papers_figures_are_all_there():
+    assert len(reported1()) == len(DATASETS) * len(MODELS)
+    assert reported1()["squirrel", "graphormer"]["feature_similarity"] == 0.463
+    assert len(reported2()) == 6 + 36
+    assert reported2()["original", "gcn"]["accuracy"] == 0.7835
+
+
+def test_a_cell_averages_all_runs_at_the_papers_setting_and_the_matched_ones_else():
+    jobs = [search_job(ONE, "cora", "gcn", seed) for seed in range(3)]
+    found = [
+        result(jobs[0], feature_similarity=0.1, activation_error=0.002),
+        result(jobs[1], feature_similarity=0.2, activation_error=0.004),
+        result(jobs[2], feature_similarity=0.6, activation_error=0.3, matched=False),
+    ]
+    (every,) = cells(found, ONE, ("dataset", "model"))
+    assert every["feature_similarity"] == pytest.approx(0.3)
+    assert every["feature_similarity_std"] == pytest.approx(0.264575, abs=1e-6)
+    (matched,) = cells(found, AUTO, ("dataset", "model"))
+    assert matched["feature_similarity"] == pytest.approx(0.15)
+    assert matched["activation_error"] == pytest.approx(0.102)  # always over all runs
+    assert (matched["runs"], matched["matched"]) == (3, 2)
+    assert matched["errors"] == {"0": 0.002, "1": 0.004}
+    (trivial,) = cells([result(jobs[0], trivial=True)], AUTO, ("dataset", "model"))
+    assert trivial["matched"] == 0
+    assert math.isnan(trivial["feature_similarity"])
+
+
+def test_cells_are_comparable_at_one_activation_error_only():
+    near, far = {"errors": {"0": 0.009}}, {"errors": {"0": 0.2}}
+    assert comparable(near, {"errors": {"0": 0.006}})
+    assert not comparable(near, far)
+    assert not comparable(near, {"errors": {}})
+
+
+def test_table1_says_how_far_each_cell_is_from_the_papers():
+    options = Options(datasets=("cora",), models=("gcn", "gin"), seeds=2)
+    found = [
+        result(job, feature_similarity=0.12 if job.arguments["model"] == "gcn" else 0.2)
+        for job in table1.grid(options)
+    ]
+    gcn, gin = table1.summary(found, options)
+    assert gcn["within"] == "yes"
+    assert gin["within"] == "no: S_feat"
+    assert gin["difference_feature_similarity"] == pytest.approx(0.2 - 0.104)
+    reproduced = table1.claims([gcn, gin], options)[0]
+    assert reproduced.holds is False
+    assert reproduced.found == "1 of 2 cells."
+
+
+def test_a_rise_that_only_a_failed_search_shows_does_not_count_at_equal_error():
+    options = Options(datasets=("cora",), models=("gcn",), seeds=1, search="auto")
+
+    def found(error):
+        return [
+            result(
+                job,
+                consistency=0.1 + job.arguments["options"].get("hidden", 16) / 1000,
+                activation_error=error if job.arguments["options"] else 0.009,
+            )
+            for job in fig7.grid(options)
+        ]
+
+    (equal,) = fig7.claims(fig7.summary(found(0.008), options), options)
+    assert equal.holds
+    assert equal.found == "2 of 2 pairs, by +2.4 points on average."
+    (unequal,) = fig7.claims(fig7.summary(found(1e-4), options), options)
+    assert unequal.found.startswith("1 of 1 pairs")
+    assert "1 more cannot be compared" in unequal.found
+
+
+def test_fig8_claims_a_fall():
+    options = Options(datasets=("cora",), models=("gcn",), seeds=1)
+    found = [
+        result(job, layer=job.arguments["layer"], consistency=0.3 - int(job.arguments["layer"][5]))
+        for job in fig8.grid(options)
+    ]
+    assert fig8.claims(fig8.summary(found, options), options)[0].holds
+
+
+def test_table2_tests_each_cell_against_the_model_that_saw_no_metamer():
+    options = Options(models=("gcn", "gin"), seeds=4)
+    found = []
+    for job in table2.grid(options):
+        seed = job.arguments["seed"]
+        drop = 0.1 if job.arguments["source"] == "gin" else 0.0
+        plain = 0.78 + 0.001 * seed
+        told = {"plain": plain, "retrained": plain - drop + 0.0004 * (-1) ** seed}
+        found.append(result(job, **told, shown=plain - drop, shown_match=0.9))
+    rows = table2.summary(found, options)
+    assert [(row["source"], row["target"]) for row in rows] == [
+        ("gcn", "gcn"), ("gcn", "gin"), ("gin", "gcn"), ("gin", "gin"),
+    ]  # fmt: skip
+    assert rows[0]["retrained_p"] > 0.9
+    assert rows[2]["retrained_p"] < 1e-3
+    assert rows[2]["retrained_difference"] == pytest.approx(-0.1)
+    assert rows[2]["paper_accuracy"] == 0.7706
+    told = table2.claims(rows, options)
+    assert told[0].found == "1 of 2 models."
+    assert told[-1].found == "2 of 4 cells."
+
+
+@pytest.mark.parametrize("search", ["paper", "auto"])
+@pytest.mark.parametrize("name", list(ITEMS))
+def test_every_item_becomes_a_sheet_a_picture_and_a_section(name, search, tmp_path):
+    item, options = ITEMS[name], Options(seeds=2, search=search, datasets=("cora", "pubmed"))
+    fill(Store(tmp_path), item, options)
+    sheet = produce(item, options, Inline(), tmp_path, command="the command")
+    assert sheet.rows
+    assert sheet.made["runs"] == f"{len(item.grid(options))} of {len(item.grid(options))}"
+    assert sheet.made["commit"] == "a"
+    assert all(cell_text(row, column) for row in sheet.rows for column in sheet.columns)
+    held = Sheet.load(tmp_path / f"{name}-{search}.json")
+    assert (held.columns, held.claims, held.notes) == (sheet.columns, sheet.claims, sheet.notes)
+    pictures = name not in ("fig4", "fig9")  # they show the metamers themselves
+    assert (tmp_path / f"{name}-{search}.svg").exists() == pictures
+    page = write_page(tmp_path).read_text()
+    assert item.title.split(":")[0] in page
+    assert not re.search(r"(src|href)=.https?:|url\(http", page)
+
+
+def test_failed_runs_are_told_and_left_out(tmp_path):
+    options = Options(datasets=("cora",), models=("gcn",), seeds=1, steps=1, device="nowhere")
+    sheet = produce(ITEMS["table1"], options, Inline(), tmp_path, command="")
+    assert sheet.rows == []
+    assert "1 runs failed and are left out: RuntimeError" in sheet.notes[0]
+
+
+def test_an_unknown_item_is_told():
+    with pytest.raises(InputError, match=r"'tabel1' is not one of the paper's tables and figures"):
+        named("tabel1")
+    assert len(named("all")) == len(ITEMS)
+
+
+def test_cells_are_written_briefly_on_a_narrow_terminal():
+    row = {"s": 0.5, "s_std": 0.1, "e": 0.0123, "matched": 1, "runs": 2, "within": "no: S_feat"}
+    forms = [Column("s", "", "percent"), Column("e", "", "error"), Column("matched", "", "count")]
+    assert [cell_text(row, c, brief=True) for c in forms] == ["50.0", "1e-02", "1/2"]
+    assert cell_text(row, Column("within", ""), brief=True) == "no"
+    assert cell_text(row, Column("gone", "", "percent")) == "–"
+    assert cell_text({"d": -0.02, "p": 0.034}, Column("d", "", "points")) == "−2.0"
+    assert cell_text({"d": -0.02, "p": 0.034}, Column("p", "", "p")) == "0.034"

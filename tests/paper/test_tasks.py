@@ -1,0 +1,85 @@
+"""What a job of the paper's grids does, on the built-in graph."""
+
+import pytest
+import torch
+
+import graph_metamers as gm
+from graph_metamers.jobs import Inline, Job, Store, run
+from graph_metamers.paper.grid import Options, search_job
+from graph_metamers.paper.tasks import configured, trained_model
+
+SHORT = Options(seeds=1, steps=3)
+
+
+def found(store: Store, job: Job):
+    (result,) = run([job], store, Inline())
+    assert result.error == ""
+    (row,) = result.rows
+    return row
+
+
+def test_a_search_is_that_of_the_library(tmp_path):
+    row = found(Store(tmp_path), search_job(SHORT, "csbm", "gcn", 1))
+    data = gm.datasets.load("csbm")
+    model = gm.zoo.train("gcn", data, seed=1, progress=False).model
+    m = gm.metamer(model, data, "layer1", search=gm.Adam(steps=3, patience=None), seed=1)
+    assert row["activation_error"] == m.activation_error
+    assert row["feature_similarity"] == m.scores["feature_similarity"]
+    assert (row["matched"], row["seed"]) == (False, 1)
+    assert 0.5 < row["accuracy_test"] <= 1
+    assert "seconds" not in row
+
+
+def test_options_reach_the_model_and_its_training():
+    data = gm.datasets.csbm(nodes=60, features=40)
+    options = {"hidden": 8, "depth": 3, "adversarial": True}
+    trained = trained_model("gcn", data, 0, options)
+    assert trained.model.layer_names == ["layer1", "layer2", "layer3"]
+    assert trained.provenance["options"] == {"hidden": 8, "depth": 3}
+    assert trained.provenance["training"]["adversarial"] is not None
+
+
+def test_a_metamer_that_is_to_be_shown_is_kept(tmp_path):
+    store = Store(tmp_path)
+    job = search_job(SHORT, "csbm", "gcn", 0, keep=True)
+    row = found(store, job)
+    m = gm.load(store.left(job) / "metamer.pt")
+    assert m.activation_error == row["activation_error"]
+
+
+def test_edges_vary_on_the_undirected_graph(tmp_path):
+    options = Options(search="auto", steps=2)
+    row = found(Store(tmp_path), search_job(options, "csbm", "gcn", 0, vary="structure"))
+    assert row["search"].startswith("EdgeSwap")
+    assert 0 <= row["edges_kept"] < 1
+
+
+def test_a_metamer_is_shown_to_another_model_and_trained_on(tmp_path):
+    asked = {"dataset": "csbm", "source": "gcn", "target": "gin", "seed": 0, "search": "auto"}
+    job = Job.of("graph_metamers.paper.tasks:transfer_rows", **asked, steps=5, device="cpu")
+    row = found(Store(tmp_path), job)
+    data = gm.datasets.load("csbm")
+    gcn, gin = (gm.zoo.train(name, data, progress=False).model for name in ("gcn", "gin"))
+    search = gm.Auto(steps=5, stop_at_tol=True)
+    m = gm.metamer(gcn, data, "layer1", search=search)
+    again = gm.zoo.train("gin", m.data, progress=False).model
+
+    def classes(model, graph):
+        with torch.no_grad():
+            return model(graph.x, graph.edge_index).argmax(1)
+
+    def accuracy(predicted):
+        return float((predicted == data.y)[data.test_mask].double().mean())
+
+    assert row["activation_error"] == m.activation_error
+    assert row["plain"] == accuracy(classes(gin, data))
+    assert row["shown"] == accuracy(classes(gin, m.data))
+    assert row["retrained"] == accuracy(classes(again, data))
+    agreement = (classes(gin, data) == classes(gin, m.data)).double().mean()
+    assert row["shown_match"] == pytest.approx(float(agreement))
+
+
+def test_the_papers_search_is_as_the_paper_has_it():
+    adam = configured("paper", None)
+    assert (adam.lr, adam.steps, adam.patience) == (5e-4, 1000, None)
+    assert configured("auto", None) == gm.Auto(stop_at_tol=True)
