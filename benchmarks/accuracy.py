@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import graph_metamers as gm
+from graph_metamers.paper.grid import MODELS
 from machine import provenance
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=list(gm.zoo.MODELS), choices=gm.zoo.MODELS)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=gm.zoo.MODELS)
     names = [name for name in gm.datasets.NAMES if name != "csbm"]
     parser.add_argument("--datasets", nargs="+", default=names, choices=names)
     parser.add_argument("--seeds", type=int, default=3)

@@ -23,6 +23,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 import graph_metamers as gm
+from graph_metamers.paper.grid import MODELS
 from machine import provenance
 
 SEARCHES: dict[str, gm.Swap | gm.Exact] = {
@@ -39,7 +40,7 @@ KEPT += ("start_feature_similarity", "prediction_match", "consistency", "node_ma
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", nargs="+", default=list(SEARCHES), choices=list(SEARCHES))
-    parser.add_argument("--models", nargs="+", default=list(gm.zoo.MODELS), choices=gm.zoo.MODELS)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=gm.zoo.MODELS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the result here, after every row")
     arguments = parser.parse_args()

@@ -15,13 +15,14 @@ from typing import Any
 import torch
 
 import graph_metamers as gm
+from graph_metamers.paper.grid import MODELS
 from machine import provenance
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="pubmed", choices=gm.datasets.NAMES)
-    parser.add_argument("--models", nargs="+", default=list(gm.zoo.MODELS), choices=gm.zoo.MODELS)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=gm.zoo.MODELS)
     parser.add_argument("--json", type=Path, help="write the result here, after every row")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import graph_metamers as gm
+from graph_metamers.paper.grid import MODELS
 from machine import provenance
 
 KEYS = ("dataset", "model", "hidden")
@@ -23,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [name for name in gm.datasets.NAMES if name != "csbm"]
     parser.add_argument("--datasets", nargs="+", default=names, choices=names)
-    parser.add_argument("--models", nargs="+", default=list(gm.zoo.MODELS), choices=gm.zoo.MODELS)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=gm.zoo.MODELS)
     parser.add_argument("--hidden", type=int, nargs="+", help="widths to try; each model's own")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=1)

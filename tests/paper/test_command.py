@@ -4,12 +4,12 @@ import re
 import sys
 
 import pytest
+from made_up import fill
 
 from graph_metamers import cli
 from graph_metamers.jobs import Store
 from graph_metamers.paper.grid import Options
 from graph_metamers.paper.items import ITEMS
-from made_up import fill
 
 
 def typed(monkeypatch, *words: str) -> int:

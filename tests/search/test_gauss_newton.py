@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 
 import graph_metamers as gm
+from graph_metamers.paper.grid import MODELS as PAPER
 from graph_metamers.probe.reads import LinearRead
 from graph_metamers.search import Adam, GaussNewton, Problem, Status, checkpoint
 from helpers import left_as_found, seeded
@@ -97,8 +98,8 @@ def test_deep_layers_are_reached_where_adam_is_not(layer):
     assert slow.activation_error > 100 * m.activation_error
 
 
-@pytest.mark.parametrize("name", gm.zoo.MODELS)
-def test_every_model_of_the_zoo(name):
+@pytest.mark.parametrize("name", PAPER)
+def test_every_model_of_the_paper(name):
     model = seeded(lambda: gm.zoo.MODELS[name](40, 3, hidden=8)).eval()
     m = gm.metamer(model, graph(), "layer2", search=GaussNewton(steps=15, stop_at_tol=True))
     assert m.matched

@@ -1,4 +1,4 @@
-"""The architectures: their formulas written out in numpy, their options, their layers."""
+"""The paper's architectures: their formulas written out in numpy, their options, their layers."""
 
 import inspect
 import math
@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import graph_metamers as gm
-from graph_metamers.zoo import ACTIVATIONS, GAT, GCN, GIN, MODELS, ChebNet, GraphSAGE
+from graph_metamers.paper.grid import MODELS as PAPER
+from graph_metamers.zoo import ACTIVATIONS, GAT, GCN, GIN, ChebNet, GraphSAGE
 from graph_metamers.zoo.models import drop
 from helpers import unchecked_types
 
+MODELS = {name: gm.zoo.MODELS[name] for name in PAPER}
 CONVOLUTIONS = [name for name in MODELS if name != "graphormer"]
 
 # Four nodes: 0 → 1, 1 → 2, 2 → 0, 0 → 2, and 3 alone. A[target, source].
@@ -217,7 +219,8 @@ def test_metamers_at_every_layer(name, small):
 
 def test_names_and_summaries():
     assert list(MODELS) == ["gcn", "chebnet", "graphsage", "gin", "gat", "graphormer"]
-    for name, model in MODELS.items():
+    assert list(gm.zoo.MODELS) == [*MODELS, "gatv2", "gcnii", "appnp", "graphgps"]
+    for name, model in gm.zoo.MODELS.items():
         assert model.name == name
         assert model.summary
         assert "\n" not in model.summary

@@ -10,8 +10,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import IO, Any, Protocol, Self, cast
 
 import torch
 
@@ -51,12 +50,7 @@ class Executor(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 def attempt(job: Job, work: Path) -> Outcome:
@@ -66,7 +60,7 @@ def attempt(job: Job, work: Path) -> Outcome:
     error = ""
     try:
         rows = job(work)
-    except Exception:  # any mistake of a job's is its result, and the others go on
+    except (Exception, SystemExit):  # what a job raises is its result, and the others go on
         error = traceback.format_exc()
     return Outcome(job, rows, time.perf_counter() - began, environment(), error)
 
@@ -108,6 +102,24 @@ class _Worker:
     job: tuple[Job, Path] | None = None
     attempts: int = 0
 
+    @property
+    def requests(self) -> IO[str]:
+        return cast("IO[str]", self.process.stdin)  # it was started with PIPE
+
+    @property
+    def answers(self) -> IO[str]:
+        return cast("IO[str]", self.process.stdout)
+
+    def end(self) -> int:
+        """End the process, if it has not ended, and give its exit code."""
+        self.process.kill()
+        # Closing writes once more what it never read. Nothing is read here: a process that a job
+        # left behind may hold the other end for long.
+        for stream in (self.requests, self.answers):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+        return self.process.wait()
+
 
 class Processes:
     """Runs jobs in worker processes, each with an equal share of the threads.
@@ -134,20 +146,20 @@ class Processes:
         self._hand_over(worker, job, work)
 
     def next(self, timeout: float | None) -> Outcome | None:
-        busy = {one.process.stdout: one for one in self._workers if one.job is not None}
+        # An answer is one line and comes when asked for, so that none waits in a buffer unseen.
+        busy = {one.answers: one for one in self._workers if one.job is not None}
         ready, _, _ = select.select(list(busy), [], [], timeout)
         return self._received(busy[ready[0]]) if ready else None
 
     def _received(self, worker: _Worker) -> Outcome | None:
         """The outcome of the worker's job; None if it died and its job was begun again."""
         assert worker.job is not None  # only those with a job are waited for
-        assert worker.process.stdout is not None
         job, work = worker.job
-        line = worker.process.stdout.readline()
+        line = worker.answers.readline()
         if line.endswith("\n"):
             worker.job = None
             return Outcome(job, **json.loads(line))
-        code = worker.process.wait()
+        code = worker.end()
         worker.process = self._started()
         if worker.attempts < ATTEMPTS:
             worker.attempts += 1
@@ -158,17 +170,17 @@ class Processes:
         return Outcome(job, [], 0.0, environment(), told)
 
     def _hand_over(self, worker: _Worker, job: Job, work: Path) -> None:
-        assert worker.process.stdin is not None
         asked = {"task": job.task, "settings": job.settings, "work": str(work)}
         with contextlib.suppress(BrokenPipeError):  # it is dead, which `next` finds when it reads
-            print(json.dumps(asked), file=worker.process.stdin, flush=True)
+            print(json.dumps(asked), file=worker.requests, flush=True)
 
     def _started(self) -> "Popen[str]":
         threads = str(self._threads)
         shared = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-        paths = os.pathsep.join(path for path in sys.path if path)
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         return Popen(
-            [sys.executable, "-m", "graph_metamers.jobs.worker"],
+            # -P: it imports from where this process does, not from the current folder.
+            [sys.executable, "-P", "-m", "graph_metamers.jobs.worker"],
             stdin=PIPE,
             stdout=PIPE,
             text=True,
@@ -181,6 +193,7 @@ class Processes:
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            worker.process.kill()
-            worker.process.communicate()
+            worker.process.kill()  # all of them first, then wait for each
+        for worker in self._workers:
+            worker.end()
         self._workers.clear()

@@ -40,8 +40,13 @@ class Job:
         """The job of a task and its arguments, which are plain values: what JSON can hold.
 
         Raises:
-            InputError: An argument is something else, so that it could not be told again.
+            InputError: The task is no "module:function", or an argument is something else, so that
+                it could not be told again.
         """
+        if not all(task.partition(":")):
+            raise InputError(
+                f"A job's task must name a function, 'package.module:function'; got '{task}'."
+            )
         try:
             settings = json.dumps(arguments, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:

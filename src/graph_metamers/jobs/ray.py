@@ -1,6 +1,7 @@
 """Jobs on a Ray cluster: the same grid, store and rows, on as many machines as there are."""
 
-import shutil
+import socket
+import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -13,12 +14,15 @@ from graph_metamers.errors import InputError, check_count
 from graph_metamers.jobs.executor import ATTEMPTS, Outcome, attempt
 from graph_metamers.jobs.job import Job
 
+PATIENCE_SECONDS = 10.0  # for a cluster to answer
+
 
 class Ray:
     """Runs each job as a Ray task; Ray starts it again where its worker or its node dies.
 
-    graph-metamers must be installed on every node. Jobs keep what they need to go on after a stop
-    in the store where its folder can be seen from the node, and in a folder of the node elsewhere.
+    graph-metamers must be installed on every node. A job works in its folder of the store where
+    the node can see it; elsewhere in a folder of the node, from which what it leaves is brought
+    back when it is done. What it needs to go on after a stop is kept only in the store.
 
     Args:
         address: Of the cluster, "auto" for the one that `ray start` began here; None starts one
@@ -33,19 +37,12 @@ class Ray:
     def __init__(self, address: str | None = None, *, cpus: int = 1, gpus: float = 0) -> None:
         check_count("cpus", cpus)
         self._ray = _ray()
-        self._cpus = cpus
-        try:
-            self._began = not self._ray.is_initialized()
-            if self._began:
-                self._ray.init(address=address, log_to_driver=False, configure_logging=False)
-        except (ConnectionError, ValueError) as error:
-            raise InputError(
-                f"address='{address}' is not a Ray cluster that can be reached ({error}). "
-                "Start one with `ray start --head`."
-            ) from error
+        self._cpus, self._address = cpus, address
+        self._began = False
+        self._connect()
         options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": ATTEMPTS - 1}
         self._task = self._ray.remote(**options)(_attempt)
-        self._running: dict[Any, Job] = {}
+        self._running: dict[Any, tuple[Job, Path]] = {}
 
     @property
     def slots(self) -> int:
@@ -54,20 +51,42 @@ class Ray:
         return 2 * max(1, int(room // self._cpus))
 
     def submit(self, job: Job, work: Path) -> None:
-        reference = self._task.remote(job, str(work.resolve()), self._cpus)
-        self._running[reference] = job
+        paths = [path for path in sys.path if path]
+        reference = self._task.remote(job, str(work.resolve()), self._cpus, paths)
+        self._running[reference] = job, work
 
     def next(self, timeout: float | None) -> Outcome | None:
         ready, _ = self._ray.wait(list(self._running), timeout=timeout)
         if not ready:
             return None
-        job = self._running.pop(ready[0])
+        job, work = self._running.pop(ready[0])
         try:
-            return self._ray.get(ready[0])
+            outcome, left = self._ray.get(ready[0])
         except self._ray.exceptions.RayError as error:  # its worker died every time
             return Outcome(job, [], 0.0, environment(), str(error))
+        for name, content in left.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).write_bytes(content)
+        return outcome
+
+    def _connect(self) -> None:
+        if self._ray.is_initialized():
+            return
+        # Without an address Ray itself would take any cluster that was begun here before.
+        where = self._address or "local"
+        options = {} if self._address else {"include_dashboard": False}
+        try:
+            _check_answers(where)
+            self._ray.init(where, log_to_driver=False, configure_logging=False, **options)
+        except (OSError, ValueError) as error:  # a ConnectionError is an OSError
+            raise InputError(
+                f"address='{self._address}' is not a Ray cluster that can be reached ({error}). "
+                "Start one with `ray start --head`."
+            ) from error
+        self._began = True
 
     def __enter__(self) -> Self:
+        self._connect()  # again, where an earlier sweep has ended it
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,17 +95,30 @@ class Ray:
         self._running.clear()
         if self._began:
             self._ray.shutdown()
+            self._began = False
 
 
-def _attempt(job: Job, work: str, threads: int) -> Outcome:
+def _attempt(
+    job: Job, work: str, threads: int, paths: list[str]
+) -> tuple[Outcome, dict[str, bytes]]:
+    """What came of the job, and what it left where its folder cannot be seen from here."""
     torch.set_num_threads(threads)
+    # Ray hands on the script's folder only; the task may be in any that the driver imports from.
+    sys.path.extend(path for path in paths if path not in sys.path)
     if Path(work).is_dir():
-        return attempt(job, Path(work))
-    folder = Path(tempfile.mkdtemp())
-    try:
-        return attempt(job, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        return attempt(job, Path(work)), {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        outcome = attempt(job, folder)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return outcome, {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def _check_answers(address: str) -> None:
+    """Raise an OSError where nobody answers at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE_SECONDS).close()
 
 
 def _ray() -> ModuleType:

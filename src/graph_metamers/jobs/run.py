@@ -34,7 +34,8 @@ def run(
         told: Called after every job.
 
     Returns:
-        The results in the order of the jobs, those of failed jobs among them (see `.error`).
+        The result of each job once, in their order, those of failed jobs among them (see
+        `.error`).
     """
     jobs = list(dict.fromkeys(jobs))
     waiting = deque(job for job in jobs if store.get(job) is None)
@@ -42,22 +43,21 @@ def run(
     claims: dict[Job, ExitStack] = {}
     ended = len(jobs) - len(waiting)
     failed: dict[Job, Result] = {}
-    with ExitStack() as all_claims, executor:
+    # The executor's jobs end before their claims do, so that nobody begins one that still runs.
+    with ExitStack() as at_last, executor:
+        at_last.callback(_release, claims)
         while waiting or claims or elsewhere:
             while waiting and len(claims) < executor.slots:
                 job = waiting.popleft()
-                claim = ExitStack()
-                all_claims.push(claim)
-                mine = claim.enter_context(store.claim(job))
-                if store.get(job) is not None:
-                    ended += 1
-                    claim.close()
-                elif not mine:
-                    claim.close()
-                    elsewhere.append(job)
-                else:
-                    claims[job] = claim
-                    executor.submit(job, store.work(job))
+                with ExitStack() as claim:
+                    mine = claim.enter_context(store.claim(job))
+                    if store.get(job) is not None:
+                        ended += 1
+                    elif not mine:
+                        elsewhere.append(job)
+                    else:
+                        claims[job] = claim.pop_all()
+                        executor.submit(job, store.work(job))
             if not claims:
                 time.sleep(POLL_SECONDS if elsewhere else 0)
                 waiting, elsewhere = elsewhere, waiting
@@ -79,6 +79,11 @@ def run(
                 told(ended, len(jobs), result)
     found = [store.get(job) or failed.get(job) for job in jobs]
     return [result for result in found if result is not None]
+
+
+def _release(claims: dict[Job, ExitStack]) -> None:
+    for claim in claims.values():
+        claim.close()
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class Store:
             path = self.left(job) / "result.json"
             if not path.exists():
                 return None
-            self._known[job.key] = _unpacked(read_json(path))
+            self._known[job.key] = _read(path)
         return self._known[job.key]
 
     def left(self, job: Job) -> Path:
@@ -85,7 +85,7 @@ class Store:
     def failure(self, job: Job) -> Result | None:
         """What became of a job that failed when it was last tried and is not done."""
         path = self._failed(job)
-        return _unpacked(read_json(path)) if path.exists() and self.get(job) is None else None
+        return _read(path) if path.exists() and self.get(job) is None else None
 
     def put(self, result: Result) -> None:
         """Keep a result. One that is kept already stays: a figure never changes."""
@@ -94,12 +94,16 @@ class Store:
             write_json(self._failed(job), asdict(result))
             return
         if self.get(job) is None:
+            for part in self.work(job).rglob(".*.part"):  # half a file, of one that was killed
+                part.unlink(missing_ok=True)
             write_json(self.work(job) / "result.json", asdict(result))
             try:
                 os.rename(self.work(job), self.left(job))
             except OSError:
-                if not self.left(job).exists():  # where there is one, it is another's, and whole
-                    raise
+                # Where there is one it is another's, and whole, unless somebody reached into it.
+                if not (self.left(job) / "result.json").exists():
+                    shutil.rmtree(self.left(job), ignore_errors=True)
+                    os.rename(self.work(job), self.left(job))
         self._failed(job).unlink(missing_ok=True)
         shutil.rmtree(self._work(job), ignore_errors=True)
 
@@ -118,9 +122,13 @@ class Store:
             except BlockingIOError:
                 yield False
                 return
+            # Its last holder may have removed the file between our look and our lock. Then the
+            # lock holds nobody off, and a file that stands there now is another process's.
+            if not _stands(path, file.fileno()):
+                yield False
+                return
             try:
-                # Its last holder may have removed the file between our look and our lock.
-                yield path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+                yield True
             finally:
                 path.unlink(missing_ok=True)
 
@@ -129,7 +137,7 @@ class Store:
         if jobs is None:
             for path in (self.folder / "done").glob("*/result.json"):
                 if path.parent.name not in self._known:
-                    self._known[path.parent.name] = _unpacked(read_json(path))
+                    self._known[path.parent.name] = _read(path)
             return [self._known[key] for key in sorted(self._known)]
         return [result for result in map(self.get, jobs) if result is not None]
 
@@ -137,10 +145,12 @@ class Store:
         """Write all results as one table, a line a row, and say where.
 
         Columns: `key`, `task`, `settings` (JSON), `number` (of the row in its job), `seconds`,
-        `environment` (JSON), and `row.NAME` for each name in the rows.
+        `environment` (JSON), and `row.NAME` for each name in the rows. A job without rows has one
+        line, without a number.
 
         Raises:
-            InputError: pyarrow is missing, or the place cannot be written to.
+            InputError: pyarrow is missing, the place cannot be written to, or a name stands for
+                numbers in one row and for texts in another.
         """
         lines = [
             {
@@ -153,7 +163,7 @@ class Store:
                 **{f"row.{name}": value for name, value in row.items()},
             }
             for result in self.results()
-            for number, row in enumerate(result.rows)
+            for number, row in list(enumerate(result.rows)) or [(None, dict[str, Any]())]
         ]
         path = self.folder / "index.parquet"
         write_table(path, lines)
@@ -162,12 +172,18 @@ class Store:
     def _read_index(self) -> dict[str, Result]:
         path = self.folder / "index.parquet"
         found: dict[str, Result] = {}
-        for line in read_table(path) if path.exists() else []:
-            job = Job(line["task"], line["settings"])
-            made = json.loads(line["environment"])
-            result = found.setdefault(job.key, Result(job, [], line["seconds"], made))
-            cells = {k[4:]: v for k, v in line.items() if k.startswith("row.") and v is not None}
-            result.rows.append(cells)
+        try:
+            for line in read_table(path) if path.exists() else []:
+                job = Job(line["task"], line["settings"])
+                made = json.loads(line["environment"])
+                result = found.setdefault(job.key, Result(job, [], line["seconds"], made))
+                if line["number"] is not None:
+                    result.rows.append(_cells(line))
+        except KeyError as error:
+            raise InputError(
+                f"'{path}' must be the index of a store; it has no column {error}. "
+                "Remove it, or copy it anew."
+            ) from error
         return found
 
     def _work(self, job: Job) -> Path:
@@ -178,12 +194,24 @@ class Store:
 
 
 def write_table(path: Path, lines: list[Row]) -> None:
-    """Write a parquet file with a line for each dictionary, whole or not at all."""
+    """Write a parquet file with a line for each dictionary, whole or not at all.
+
+    Raises:
+        InputError: A column holds numbers and texts, it cannot be written, or pyarrow is missing.
+    """
     parquet = _parquet()
     import pyarrow
 
-    columns = dict.fromkeys(name for line in lines for name in line)
-    table = pyarrow.table({name: [line.get(name) for line in lines] for name in columns})
+    columns = dict[str, Any]()
+    for name in dict.fromkeys(name for line in lines for name in line):
+        try:
+            columns[name] = pyarrow.array([line.get(name) for line in lines])
+        except (pyarrow.ArrowException, OverflowError) as error:
+            raise InputError(
+                f"The column '{name}' of '{path}' must hold values of one kind ({error}). "
+                "Give the other kind another name."
+            ) from error
+    table = pyarrow.table(columns)
     with replacing(path) as beside:
         parquet.write_table(table, beside)
 
@@ -216,5 +244,24 @@ def _parquet() -> ModuleType:
     return parquet
 
 
-def _unpacked(state: dict[str, Any]) -> Result:
-    return Result(**state | {"job": Job(**state["job"])})
+def _read(path: Path) -> Result:
+    try:
+        state = read_json(path)
+        return Result(**state | {"job": Job(**state["job"])})
+    except (InputError, TypeError, KeyError) as error:
+        raise InputError(
+            f"'{path}' must be the result of a job; it cannot be read. "
+            "Remove it, and the job is done anew."
+        ) from error
+
+
+def _cells(line: Row) -> Row:
+    return {k[4:]: v for k, v in line.items() if k.startswith("row.") and v is not None}
+
+
+def _stands(path: Path, file: int) -> bool:
+    """Whether the open file is the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False

@@ -24,7 +24,6 @@ from graph_metamers.paper.page import SETTINGS, write_page
 from graph_metamers.paper.produce import produce
 from graph_metamers.paper.words import cell_text, claim_text
 
-
 WIDE = 140  # letters of a terminal that has room for standard deviations
 
 

@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from graph_metamers.paper.item import Sheet
 from graph_metamers.paper.items import ITEMS
-from graph_metamers.paper.words import cell_text, claim_text, sort_value
+from graph_metamers.paper.words import cell_text, claim_text, sorted_by
 from graph_metamers.report.figures import adapted
-from graph_metamers.report.html import TEMPLATES
+from graph_metamers.report.script import TEMPLATES, inline_script
 from graph_metamers.storage import write_text
 
 SETTINGS = {
@@ -37,7 +37,9 @@ def write_page(folder: Path) -> Path:
         for s in sections
         for c in s["claims"]
     ]
-    write_text(path, page.render(sections=sections, claims=claims))
+    write_text(
+        path, page.render(sections=sections, claims=claims, script=inline_script("table.js"))
+    )
     return path
 
 
@@ -58,7 +60,7 @@ def _section(sheet: Sheet, folder: Path) -> dict[str, Any]:
         "picture": _picture(picture, sheet) if picture.exists() else None,
         "columns": sheet.columns,
         "rows": [
-            [(cell_text(row, column), sort_value(row, column)) for column in sheet.columns]
+            [(cell_text(row, column), sorted_by(row, column)) for column in sheet.columns]
             for row in sheet.rows
         ],
         "marks": [str(row.get("within", "")).startswith("no") for row in sheet.rows],

@@ -46,9 +46,12 @@ def number(row: Row, name: str) -> float:
     return math.nan if value is None else value
 
 
-def sort_value(row: Row, column: Column) -> Any:
-    """What a table is sorted by."""
-    return row.get(column.name)
+def sorted_by(row: Row, column: Column) -> str:
+    """What a cell is sorted and filtered by: its number, empty where there is none, or its text."""
+    if column.form in ("name", "text"):
+        return cell_text(row, column)
+    value = number(row, column.name)
+    return "" if math.isnan(value) else repr(value)
 
 
 def claim_text(claim: Claim) -> str:

@@ -18,7 +18,7 @@ from torch_geometric.data import Data
 from graph_metamers.datasets import cache_folder
 from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count, listing, suggestion
-from graph_metamers.probe import Forward, Probe, check_data, find_linear_read
+from graph_metamers.probe import Forward, Probe, check_data, check_model, find_linear_read
 from graph_metamers.probe.forward import bind_forward
 from graph_metamers.progress import progress_bar
 from graph_metamers.storage import graph_tensors, load_tensors, save_tensors
@@ -34,12 +34,13 @@ from graph_metamers.zoo.models import (
     NodeClassifier,
     drop,
 )
+from graph_metamers.zoo.modern import APPNP, GCNII, EmbeddedClassifier, GATv2, GraphGPS
 from graph_metamers.zoo.settings import Training
 
-Model = NodeClassifier | Graphormer
-MODELS: dict[str, type[Model]] = {
-    model.name: model for model in (GCN, ChebNet, GraphSAGE, GIN, GAT, Graphormer)
-}
+Model = NodeClassifier | Graphormer | EmbeddedClassifier
+_PAPER: tuple[type[Model], ...] = (GCN, ChebNet, GraphSAGE, GIN, GAT, Graphormer)
+_MODERN: tuple[type[Model], ...] = (GATv2, GCNII, APPNP, GraphGPS)
+MODELS: dict[str, type[Model]] = {model.name: model for model in (*_PAPER, *_MODERN)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,22 +96,11 @@ def train(
         >>> sorted(trained.accuracy), trained.model.layer_names
         (['test', 'train', 'val'], ['layer1', 'layer2'])
     """
-    check_count("seed", seed, least=0)
-    check_data(data)
-    labels, masks = _supervision(data)
-    x = cast(Tensor, data.x)
-    data = with_features(data, x.detach()) if x.requires_grad else data
+    data, labels, masks = _supervised(data, seed)
     training = training or _class(name).default_training
-    provenance = {
-        "model": name.lower(),
-        "options": options,
-        "training": asdict(training),
-        "seed": seed,
-        "data": digest(graph_tensors(data)),
-        "torch": str(torch.__version__),  # a class of its own, which no file may hold
-        "torch_geometric": torch_geometric.__version__,
-    }
-    device = x.device
+    names = {"model": name.lower(), "options": options}
+    provenance = names | _provenance(data, training, seed)
+    device = labels.device
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = _build(name, data.num_features, int(labels.max()) + 1, options).to(device)
@@ -125,6 +115,82 @@ def train(
             save_tensors(path, {**whole, "provenance": provenance})
             return Trained(model, **saved, provenance=provenance, cached=False)
     return Trained(model, **saved, provenance=provenance, cached=True)
+
+
+def fit(
+    build: Callable[[], nn.Module],
+    data: Data,
+    *,
+    training: Training | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Trained:
+    """Train a model of your own on a graph, as `train` does the zoo's. Nothing is cached.
+
+    Args:
+        build: Returns the model, with weights to begin with. It is called under the seed.
+        data: A graph with `x`, `edge_index`, `y` and train, val and test masks.
+        training: How to train; by default as the paper does.
+        seed: Seed of the weights and of dropout. The global random state is left as it was.
+        progress: Whether to show a bar once it takes longer than two seconds.
+
+    Returns:
+        The trained model, with its accuracy and provenance.
+
+    Raises:
+        InputError: The graph lacks labels or masks, or the model returns no score for each node
+            and class.
+
+    Example:
+        >>> from graph_metamers import datasets
+        >>> from torch_geometric.nn.models import GCN
+        >>> data = datasets.csbm(nodes=60, features=40, density=0.1)
+        >>> trained = fit(lambda: GCN(40, 8, 2, 3), data, training=Training(epochs=5))
+        >>> sorted(trained.accuracy), len(trained.history)
+        (['test', 'train', 'val'], 5)
+    """
+    data, labels, masks = _supervised(data, seed)
+    training = training or Training()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build()
+        check_model(model)
+        model.to(labels.device).requires_grad_(True)
+        _check_scores(model, data, labels)
+        saved = _fit(model, data, labels, masks, training, progress)
+    provenance = {"model": type(model).__name__} | _provenance(data, training, seed)
+    return Trained(model, **saved, provenance=provenance, cached=False)
+
+
+def _supervised(data: Data, seed: int) -> tuple[Data, Tensor, dict[str, Tensor]]:
+    """What a training needs of a graph, after a look at whether it is all there."""
+    check_count("seed", seed, least=0)
+    check_data(data)
+    labels, masks = _supervision(data)
+    x = cast(Tensor, data.x)
+    return (with_features(data, x.detach()) if x.requires_grad else data), labels, masks
+
+
+def _provenance(data: Data, training: Training, seed: int) -> dict[str, Any]:
+    return {
+        "training": asdict(training),
+        "seed": seed,
+        "data": digest(graph_tensors(data)),
+        "torch": str(torch.__version__),  # a class of its own, which no file may hold
+        "torch_geometric": torch_geometric.__version__,
+    }
+
+
+def _check_scores(model: nn.Module, data: Data, labels: Tensor) -> None:
+    with Probe(model, data) as probe, torch.no_grad():
+        scores = probe.output(data)
+    nodes, classes = len(labels), int(labels.max()) + 1
+    if scores.dim() != 2 or len(scores) != nodes or scores.shape[1] < classes:
+        raise InputError(
+            f"{type(model).__name__} must return class scores [{nodes}, {classes}], one row a "
+            f"node, to be trained; it returned {list(scores.shape)}. Build it for as many classes "
+            "as data.y holds, which its factory may read off the graph."
+        )
 
 
 def _supervision(data: Data) -> tuple[Tensor, dict[str, Tensor]]:

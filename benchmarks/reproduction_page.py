@@ -1,0 +1,82 @@
+"""Write docs/reproduction.md, and what `paper list` says of costs, from the committed results.
+
+    python benchmarks/reproduction_page.py
+"""
+
+import json
+from pathlib import Path
+
+from graph_metamers.jobs import Store
+from graph_metamers.paper.grid import Options
+from graph_metamers.paper.item import Sheet
+from graph_metamers.paper.items import ITEMS
+from graph_metamers.paper.page import SETTINGS, read_sheets
+from graph_metamers.paper.words import cell_text, claim_text
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
+LONG = 40  # rows, above which a table is left to the page and to the JSON
+
+
+def main() -> None:
+    sheets = read_sheets(RESULTS)
+    page = (ROOT / "docs" / "reproduction.md.in").read_text()
+    page = page.replace("{CLAIMS}", "\n".join(claim_rows(sheets)))
+    page = page.replace("{SHEETS}", "\n\n".join(section(sheet) for sheet in sheets))
+    (ROOT / "docs" / "reproduction.md").write_text(page)
+    costs = ROOT / "src" / "graph_metamers" / "paper" / "costs.json"
+    costs.write_text(json.dumps(hours(Store(RESULTS)), indent=1) + "\n")
+
+
+def claim_rows(sheets: list[Sheet]) -> list[str]:
+    return [
+        f"| {ITEMS[sheet.item].title.split(':')[0]}, {SETTINGS[sheet.search]} | {claim.claim} "
+        f"| **{claim_text(claim)}** | {claim.found} | {claim.threshold} |"
+        for sheet in sheets
+        for claim in sheet.claims
+    ]
+
+
+def section(sheet: Sheet) -> str:
+    item = ITEMS[sheet.item]
+    lines = [f"## {item.title}, {SETTINGS[sheet.search]}", ""]
+    if (RESULTS / f"{sheet.name}.svg").exists():
+        lines += [f"![{item.shows}](../results/{sheet.name}.svg)", ""]
+    lines += ["\n\n".join(sheet.notes), ""]
+    if len(sheet.rows) <= LONG:
+        lines += [
+            "| " + " | ".join(column.title for column in sheet.columns) + " |",
+            "|" + "---|" * len(sheet.columns),
+            *(
+                "| " + " | ".join(cell_text(row, column) for column in sheet.columns) + " |"
+                for row in sheet.rows
+            ),
+            "",
+        ]
+    else:
+        lines += [f"Its {len(sheet.rows)} cells stand in `results/{sheet.name}.json`.", ""]
+    made = sheet.made
+    lines.append(
+        f"`{made['command']}`: {made['runs']} runs, {made['hours']} hours of one worker after "
+        f"another; {made['processor']}, torch {made['torch']}, PyTorch Geometric "
+        f"{made['torch_geometric']}, {made['date']}, at {made['commit']}."
+    )
+    return "\n".join(lines)
+
+
+def hours(store: Store) -> dict[str, object]:
+    """Hours of one seed of each item, from the runs that are there; none where some are missing."""
+    found: dict[str, float | None] = {}
+    processors: dict[str, None] = {}
+    for item in ITEMS.values():
+        for search in SETTINGS:
+            jobs = item.grid(Options(seeds=1, search=search))
+            results = store.results(jobs)
+            processors |= {result.environment["processor"]: None for result in results}
+            total = sum(result.seconds for result in results) / 3600
+            found[f"{item.name}-{search}"] = round(total, 2) if len(results) == len(jobs) else None
+    return {"hours": found, "machine": " or ".join(processors) + ", one core"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""How over-invariant is a model? A fixed protocol, and a leaderboard of those that went through."""
+
+from graph_metamers.benchmark.board import invariance, read_board, summarise, update_board
+from graph_metamers.benchmark.entrant import Entrant, entrant
+from graph_metamers.benchmark.page import write_page
+from graph_metamers.benchmark.protocol import PROTOCOL, Protocol, protocol_jobs
+
+__all__ = [
+    "PROTOCOL",
+    "Entrant",
+    "Protocol",
+    "entrant",
+    "invariance",
+    "protocol_jobs",
+    "read_board",
+    "summarise",
+    "update_board",
+    "write_page",
+]

@@ -1,0 +1,128 @@
+"""The leaderboard: a line for each model, graph and layer, kept in one table."""
+
+import datetime
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from graph_metamers.jobs import Row
+from graph_metamers.jobs.store import read_table, write_table
+
+KEY = ("model", "dataset", "layer", "protocol")  # what a line is replaced by
+FILE = "leaderboard.parquet"
+SCORES = ("feature_similarity", "start_feature_similarity", "prediction_match", "consistency")
+
+
+def invariance(similarity: float, start: float) -> float:
+    """How far a metamer is from its graph, on a scale that chance sets:
+
+        1 − (S_feat − S_start) / (1 − S_start),
+
+    with S_start the similarity of the random start. It is 1 where a metamer is no more like the
+    graph than chance is, and 0 where only the graph itself matches. It exceeds 1 where a metamer
+    is less like the graph than chance. NaN where chance is the graph.
+
+    Args:
+        similarity: S_feat of the metamer, in [−1, 1].
+        start: S_feat of the random start it was found from.
+
+    >>> invariance(0.2, 0.2), invariance(1.0, 0.2), invariance(0.6, 0.2), invariance(1.0, 1.0)
+    (1.0, 0.0, 0.5, nan)
+    """
+    return math.nan if start >= 1 else 1 - (similarity - start) / (1 - start)
+
+
+def summarise(rows: Sequence[Row]) -> list[Row]:
+    """The lines of the leaderboard that runs give.
+
+    Args:
+        rows: What `benchmark_rows` returned, of any models.
+
+    Returns:
+        One dictionary for each model, graph, layer and protocol: `runs`, `matched`, `trivial` and
+        `impossible` count; accuracy and activation error are means over all runs, the null is the
+        least of an unrelated graph; `invariance` and the scores are means over the runs that
+        **matched** and are not trivial, NaN where there is none. `<name>_std` is a sample's
+        standard deviation, NaN for a single run.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_key(row), []).append(row)
+    return [_line(group) for group in groups.values()]
+
+
+def read_board(folder: Path) -> list[Row]:
+    """The lines of a leaderboard, by graph, layer and invariance; none where there is no file.
+
+    Raises:
+        InputError: The file is no table, or pyarrow is missing.
+    """
+    path = folder / FILE
+    return in_order(read_table(path)) if path.exists() else []
+
+
+def update_board(folder: Path, lines: Sequence[Row]) -> list[Row]:
+    """Add lines to a folder's leaderboard, in place of older ones of the same key.
+
+    Returns:
+        All lines that it holds now, in order.
+    """
+    new = {_key(line) for line in lines}
+    kept = [line for line in read_board(folder) if _key(line) not in new]
+    board = in_order([*kept, *lines])
+    write_table(folder / FILE, board)
+    return board
+
+
+def in_order(lines: Sequence[Row]) -> list[Row]:
+    """Lines by graph and layer, the least invariant model first, those without a figure last."""
+
+    def place(line: Row) -> tuple[Any, ...]:
+        figure = number(line, "invariance")
+        missing = math.isnan(figure)
+        return line["dataset"], line["layer"], missing, 0 if missing else figure, line["model"]
+
+    return sorted(lines, key=place)
+
+
+def number(line: Row, name: str) -> float:
+    """A figure of a line, NaN where it has none.
+
+    >>> number({"accuracy": None}, "accuracy"), number({"runs": 3}, "runs")
+    (nan, 3.0)
+    """
+    value = line.get(name)
+    return math.nan if value is None else float(value)
+
+
+def _line(rows: list[Row]) -> Row:
+    first = rows[0]
+    counted = [row for row in rows if row["matched"] and not row["trivial"]]
+    line: Row = {name: first[name] for name in KEY}
+    line |= {"place": first["place"], "search": first["search"], "runs": len(rows)}
+    line |= {name: sum(row[name] for row in rows) for name in ("matched", "trivial", "impossible")}
+    figures = [
+        invariance(row["feature_similarity"], row["start_feature_similarity"]) for row in counted
+    ]
+    line |= _spread("invariance", figures)
+    # A figure that is no number is not kept in a row.
+    line |= _spread("accuracy", [number(row, "accuracy") for row in rows])
+    line |= _spread("activation_error", [number(row, "activation_error") for row in rows])
+    line["null_activation_error"] = min(number(row, "null_activation_error") for row in rows)
+    for name in SCORES:
+        line |= _spread(name, [number(row, name) for row in counted])
+    return line | {"date": datetime.date.today().isoformat()}
+
+
+def _spread(name: str, values: list[float]) -> dict[str, float]:
+    several = len(values) > 1 and all(math.isfinite(value) for value in values)
+    return {
+        name: statistics.fmean(values) if values else math.nan,
+        f"{name}_std": statistics.stdev(values) if several else math.nan,
+    }
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)

@@ -1,0 +1,135 @@
+"""The leaderboard: its figures by hand, what replaces what, and its order."""
+
+import math
+
+import pytest
+
+import graph_metamers as gm
+from graph_metamers.benchmark import invariance, read_board, summarise, update_board
+from graph_metamers.benchmark.board import in_order
+from graph_metamers.benchmark.page import matched_text
+
+
+def row(seed=0, *, similarity=0.2, start=0.2, matched=True, **changes):
+    return {
+        "model": "gcn",
+        "dataset": "cora",
+        "layer": "first",
+        "place": "layer1",
+        "protocol": 1,
+        "search": "Swap",
+        "seed": seed,
+        "accuracy": 0.8,
+        "activation_error": 0.01,
+        "null_activation_error": 0.5,
+        "feature_similarity": similarity,
+        "start_feature_similarity": start,
+        "prediction_match": 0.9,
+        "consistency": 0.26,
+        "matched": matched,
+        "trivial": False,
+        "impossible": False,
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("similarity", "start", "figure"),
+    [
+        (0.1, 0.1, 1.0),  # as chance
+        (1.0, 0.1, 0.0),  # the graph itself
+        (0.55, 0.1, 0.5),  # half the way
+        (0.0, 0.2, 1.25),  # farther than chance
+        (-0.5, 0.0, 1.5),  # features with signs
+        (1.0, 0.999, 0.0),
+    ],
+)
+def test_invariance_by_hand(similarity, start, figure):
+    assert invariance(similarity, start) == pytest.approx(figure)
+
+
+def test_where_chance_is_the_graph_there_is_no_figure():
+    assert math.isnan(invariance(1.0, 1.0))
+
+
+def test_a_line_by_hand():
+    rows = [
+        row(0, similarity=0.2, start=0.2, accuracy=0.8),  # invariance 1
+        row(1, similarity=0.6, start=0.2, accuracy=0.7),  # invariance 1/2
+        row(2, similarity=0.9, matched=False, accuracy=0.6, null_activation_error=0.3),
+    ]
+    (line,) = summarise(rows)
+    assert (line["runs"], line["matched"], line["trivial"], line["impossible"]) == (3, 2, 0, 0)
+    assert line["invariance"] == pytest.approx(0.75)
+    assert line["invariance_std"] == pytest.approx(math.sqrt(0.125))
+    assert line["feature_similarity"] == pytest.approx(0.4)  # of the matched runs
+    assert line["accuracy"] == pytest.approx(0.7)  # of all
+    assert line["accuracy_std"] == pytest.approx(0.1)
+    assert line["null_activation_error"] == 0.3
+    assert line["place"] == "layer1"
+
+
+@pytest.mark.parametrize("why", ["matched", "trivial"])
+def test_runs_that_do_not_count(why):
+    other = row(1, similarity=1.0, matched=why == "trivial", trivial=why == "trivial")
+    (line,) = summarise([row(0), other])
+    assert line["invariance"] == pytest.approx(1.0)
+    assert math.isnan(line["invariance_std"])
+    (none,) = summarise([other])
+    assert math.isnan(none["invariance"])
+    assert none["accuracy"] == 0.8
+
+
+def test_a_figure_that_is_no_number_is_not_in_a_row():
+    broken = row(0, matched=False)
+    del broken["activation_error"]
+    (line,) = summarise([broken, row(1)])
+    assert math.isnan(line["activation_error"])
+    assert line["invariance"] == pytest.approx(1.0)
+
+
+def test_lines_are_by_model_graph_layer_and_protocol():
+    keys = [{}, {"model": "gat"}, {"dataset": "pubmed"}, {"layer": "output"}, {"protocol": 2}]
+    lines = summarise([row(seed, **key) for key in keys for seed in range(2)])
+    assert [line["runs"] for line in lines] == [2] * 5
+
+
+def test_a_line_replaces_the_older_one(tmp_path):
+    assert read_board(tmp_path) == []
+    update_board(tmp_path, summarise([row(0), row(0, layer="output"), row(0, model="gat")]))
+    before = {(line["model"], line["layer"]): line for line in read_board(tmp_path)}
+    update_board(tmp_path, summarise([row(0, similarity=0.6), row(0, protocol=2)]))
+    lines = read_board(tmp_path)
+    assert len(lines) == 4
+    (new,) = [x for x in lines if (x["model"], x["layer"], x["protocol"]) == ("gcn", "first", 1)]
+    assert new["invariance"] == pytest.approx(0.5)
+    (kept,) = [line for line in lines if line["model"] == "gat"]
+    assert kept == pytest.approx(before["gat", "first"], nan_ok=True)
+
+
+def test_nan_is_kept_and_comes_last(tmp_path):
+    rows = [
+        row(0, model="none", similarity=0.9, matched=False),
+        row(0, model="high", similarity=0.2),
+        row(0, model="low", similarity=0.8),
+        row(0, model="other", dataset="chameleon"),
+    ]
+    lines = update_board(tmp_path, summarise(rows))
+    assert [line["model"] for line in lines] == ["other", "low", "high", "none"]
+    back = read_board(tmp_path)
+    assert [line["model"] for line in back] == ["other", "low", "high", "none"]
+    assert math.isnan(back[-1]["invariance"])
+    missing = [line | {"invariance": None} if line["model"] == "low" else line for line in back]
+    assert [line["model"] for line in in_order(missing)][1:] == ["high", "low", "none"]
+
+
+def test_a_damaged_table(tmp_path):
+    (tmp_path / "leaderboard.parquet").write_text("no table")
+    with pytest.raises(gm.InputError, match=r"leaderboard\.parquet' must be a parquet file"):
+        read_board(tmp_path)
+
+
+def test_matched_in_words():
+    (line,) = summarise([row(0), row(1, matched=False), row(2, trivial=True)])
+    assert matched_text(line) == "2 of 3, 1 trivial"
+    (line,) = summarise([row(0, matched=False, impossible=True)])
+    assert matched_text(line) == "0 of 1, 1 impossible"

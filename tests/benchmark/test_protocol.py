@@ -1,0 +1,166 @@
+"""The protocol, who takes part, and what a job does."""
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.nn import GCNConv
+
+import graph_metamers as gm
+from graph_metamers.benchmark import PROTOCOL, Entrant, entrant, protocol_jobs
+from graph_metamers.benchmark.task import benchmark_rows, first_layer
+from graph_metamers.jobs import Job
+
+OWN = """
+from torch_geometric.nn.models import GCN
+
+def build(data):
+    return GCN(data.num_features, 8, 2, int(data.y.max()) + 1)
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(OWN)
+    return path
+
+
+@pytest.fixture
+def quick(monkeypatch, small):
+    """Three epochs on a small graph."""
+    training = gm.zoo.Training(lr=0.01, epochs=3)
+    monkeypatch.setattr(gm.zoo.GCN, "default_training", training)
+    monkeypatch.setattr(gm.datasets, "load", lambda name: small.clone())
+    fit = gm.zoo.fit
+    monkeypatch.setattr(
+        gm.zoo, "fit", lambda *given, **options: fit(*given, **options | {"training": training})
+    )
+
+
+def arguments(**changes):
+    (job,) = protocol_jobs(entrant("gcn"), datasets=["csbm"], seeds=1)[:1]
+    return job.arguments | changes
+
+
+def test_the_protocol_is_fixed():
+    """Whoever changes one of these changes the version too."""
+    assert PROTOCOL.version == 1
+    assert PROTOCOL.datasets == ("cora", "citeseer", "pubmed", "chameleon")
+    assert PROTOCOL.layers == ("first", "output")
+    assert (PROTOCOL.seeds, PROTOCOL.tol) == (3, 0.01)
+    assert gm.Auto(stop_at_tol=True) == PROTOCOL.search
+
+
+def test_a_job_for_each_graph_layer_and_seed():
+    jobs = protocol_jobs(entrant("gcn"))
+    assert len(jobs) == len({job.key for job in jobs}) == 4 * 2 * 3
+    assert all(job.arguments["protocol"] == 1 for job in jobs)
+    few = protocol_jobs(entrant("gcn"), datasets=["csbm"], seeds=2, device="cuda")
+    assert {(job.arguments["layer"], job.arguments["seed"]) for job in few} == {
+        (layer, seed) for layer in ("first", "output") for seed in (0, 1)
+    }
+    assert {job.arguments["device"] for job in few} == {"cuda"}
+
+
+def test_a_changed_file_is_another_job(own):
+    before = entrant(f"{own}:build")
+    assert before.name == "mine.py:build"
+    assert before.source is not None
+    assert (before.source["file"], before.source["factory"]) == (str(own), "build")
+    assert entrant(f"{own}:build") == before
+    own.write_text(OWN + "\n")
+    after = entrant(f"{own}:build")
+    keys = [{job.key for job in protocol_jobs(who)} for who in (before, after)]
+    assert not keys[0] & keys[1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("gcnn", r"--model gcnn is not a zoo model\. Did you mean 'gcn'\? Choose among 'gcn', "),
+        ("nowhere.py:build", r"--model must name a Python file; 'nowhere\.py' cannot be read"),
+        ("mine.py", r"--model 'mine\.py' must be FILE\.py:FACTORY, or one of the zoo's models\."),
+        ("mine.py:", r"--model 'mine\.py:' must be FILE\.py:FACTORY"),
+    ],
+)
+def test_no_entrant(spec, sentence):
+    with pytest.raises(gm.InputError, match=sentence):
+        entrant(spec)
+
+
+def test_a_row_of_a_zoo_model(quick, tmp_path):
+    (row,) = benchmark_rows(tmp_path, **arguments())
+    assert (row["model"], row["dataset"], row["layer"], row["place"]) == (
+        *("gcn", "csbm", "first", "layer1"),
+    )
+    (again,) = benchmark_rows(tmp_path, **arguments())
+    assert row == again  # the time is left out
+    assert {"accuracy", "feature_similarity", "start_feature_similarity", "matched"} <= set(row)
+    (out,) = benchmark_rows(tmp_path, **arguments(layer="output"))
+    assert out["place"] == "output"
+    Job.of("graph_metamers.benchmark.task:benchmark_rows", **arguments())(tmp_path)
+
+
+def test_the_seed_decides_an_own_models_training(quick, own, tmp_path):
+    source = entrant(f"{own}:build").source
+    rows = [
+        benchmark_rows(tmp_path, **arguments(source=source, model="mine", seed=seed))[0]
+        for seed in (0, 0, 1)
+    ]
+    assert rows[0] == rows[1]
+    assert rows[0]["place"] == "convs.0"
+    assert rows[0]["null_activation_error"] != rows[2]["null_activation_error"]
+
+
+def test_a_layer_of_ones_own_choice(quick, own, tmp_path):
+    source = entrant(f"{own}:build").source
+    (row,) = benchmark_rows(tmp_path, **arguments(source=source, first="act"))
+    assert (row["layer"], row["place"]) == ("first", "act")
+
+
+def test_a_file_that_changes_on_the_way(quick, own, tmp_path):
+    source = entrant(f"{own}:build").source
+    own.write_text(OWN + "# other\n")
+    with pytest.raises(gm.InputError, match=r"mine\.py' was changed since the benchmark began"):
+        benchmark_rows(tmp_path, **arguments(source=source))
+
+
+def test_a_job_of_another_protocol(quick, tmp_path):
+    with pytest.raises(gm.InputError, match=r"job of protocol 0; this version runs protocol 1\."):
+        benchmark_rows(tmp_path, **arguments(protocol=0))
+
+
+class Late(nn.Module):
+    """Its first module never sees the features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.conv = nn.Embedding(60, 4), GCNConv(40, 3)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        positions = self.table(torch.arange(len(x)))
+        return self.conv(x, edge_index) + positions[:, :3]
+
+
+def test_the_first_layer_is_one_that_can_be_searched(small):
+    assert gm.layers(Late(), small).names[0] == "table"
+    assert first_layer(Late(), small) == "conv"
+    assert first_layer(gm.zoo.GIN(40, 3), small) == "layer1"
+
+
+class Blind(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(60, 3)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        return self.table(torch.arange(len(x)))
+
+
+def test_no_layer_that_can_be_searched(small):
+    with pytest.raises(gm.InputError, match="activation at table does not depend on what varies"):
+        first_layer(Blind(), small)
+
+
+def test_an_entrant_prints_what_it_is():
+    assert str(entrant("GAT")) == str(Entrant("gat"))

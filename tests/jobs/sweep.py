@@ -1,0 +1,20 @@
+"""A sweep that can be killed: the entry of a process of its own."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from graph_metamers.jobs import Job, Store, local, run
+
+MARK = "SWEEP_STORE"  # in the environment of a sweep's processes
+
+
+def sweep(folder: str, workers: int, jobs: list[tuple[str, dict[str, Any]]]) -> None:
+    """Do the jobs; each that is done says so in a file beside the store."""
+    os.environ[MARK] = folder
+
+    def told(done: int, total: int, result: Any) -> None:
+        with Path(f"{folder}.told").open("a") as file:
+            file.write(f"{result.job.key}\n")
+
+    run([Job.of(task, **given) for task, given in jobs], Store(folder), local(workers), told=told)

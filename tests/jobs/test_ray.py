@@ -1,0 +1,100 @@
+"""On a Ray cluster the same grid, store and rows; also when a machine of it goes away."""
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("ray")
+
+from tasks import squares
+
+from graph_metamers.errors import InputError
+from graph_metamers.jobs import Inline, Job, Ray, Store, run
+from graph_metamers.jobs import ray as module
+
+pytestmark = [
+    # Ray 2.60 leaves open its log files, sockets and subprocesses, which Python finds much later.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    # It tells of its own coming defaults, and uses what others deprecate.
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_one_machine_gives_the_same_rows_and_errors(store, tmp_path):
+    jobs = [*squares(3), Job.of("tasks:fails", until=str(tmp_path / "no"))]
+    executor = Ray(cpus=os.cpu_count() or 1)  # one job at a time, to wait for one worker only
+    assert executor.slots == 2  # and one that waits
+    found = run(jobs, store, executor)
+    here = run(jobs, Store(tmp_path / "here"), Inline())
+    assert [one.rows for one in found] == [one.rows for one in here]
+    assert [bool(one.error) for one in found] == [False, False, False, True]
+    assert found[3].error.endswith("RuntimeError: not yet\n")
+    assert (store.left(jobs[0]) / "left.txt").exists()
+    assert not module._ray().is_initialized()
+
+
+def test_what_a_job_leaves_where_the_store_is_not_seen_comes_back(store, tmp_path):
+    job = squares(3)[2]
+    outcome, left = module._attempt(job, str(tmp_path / "not here"), 1, [])
+    assert outcome.rows == job(store.work(job))
+    assert left == {"begun.txt": b"begun", "left.txt": b"x" * 100_000}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto", "a:b", "nonsense"])
+def test_an_address_that_is_no_cluster_is_told(address):
+    with pytest.raises(InputError, match=rf"address='{address}' is not a Ray cluster that can be"):
+        Ray(address)
+
+
+def test_without_ray_it_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"needs Ray\. Install it: pip install 'graph-metamers"):
+        Ray()
+
+
+def test_a_number_of_processors_that_is_none_is_told():
+    with pytest.raises(InputError, match="cpus must be a whole number of at least 1; got 0"):
+        Ray(cpus=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loses_a_node", [False, True])
+def test_a_cluster_gives_the_same_rows_also_when_a_node_goes(store, tmp_path, loses_a_node):
+    from ray.cluster_utils import Cluster
+
+    jobs = squares(16, seconds=1.0)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    second = cluster.add_node(num_cpus=1)
+    ended: list[int] = []
+
+    def lose() -> None:
+        while len(list((store.folder / "done").iterdir())) < 3:
+            time.sleep(0.05)
+        cluster.remove_node(second, allow_graceful=False)
+        ended.append(len(list((store.folder / "done").iterdir())))
+
+    try:
+        cluster.wait_for_nodes()
+        executor = Ray(cluster.address)
+        assert executor.slots == 4
+        thread = threading.Thread(target=lose) if loses_a_node else None
+        if thread is not None:
+            thread.start()
+        found = run(jobs, store, executor)
+        if thread is not None:
+            thread.join()
+            assert ended[0] < 16
+    finally:
+        cluster.shutdown()
+    here = run(squares(16), Store(tmp_path / "here"), Inline())
+    assert [(one.rows, one.error) for one in found] == [(one.rows, "") for one in here]
