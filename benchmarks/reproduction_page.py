@@ -1,6 +1,6 @@
 """Write docs/reproduction.md, and what `paper list` says of costs, from the committed results.
 
-    python benchmarks/reproduction_page.py
+python benchmarks/reproduction_page.py
 """
 
 import json
