@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 from graph_metamers.jobs import Store
-from graph_metamers.paper.grid import Options
+from graph_metamers.paper.fig7 import WIDTHS
+from graph_metamers.paper.grid import TITLES, Options
 from graph_metamers.paper.item import Sheet
 from graph_metamers.paper.items import ITEMS
 from graph_metamers.paper.page import SETTINGS, read_sheets
+from graph_metamers.paper.table1 import NEAR
 from graph_metamers.paper.words import cell_text, claim_text
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +24,7 @@ def main() -> None:
     sheets = read_sheets(RESULTS)
     page = (ROOT / "docs" / "reproduction.md.in").read_text()
     page = page.replace("{CLAIMS}", "\n".join(claim_rows(sheets)))
+    page = page.replace("{FAR}", "\n".join(far_rows(sheets)))
     page = page.replace("{SHEETS}", "\n\n".join(section(sheet) for sheet in sheets))
     (ROOT / "docs" / "reproduction.md").write_text(page)
     costs = ROOT / "src" / "graph_metamers" / "paper" / "costs.json"
@@ -35,6 +38,27 @@ def claim_rows(sheets: list[Sheet]) -> list[str]:
         for sheet in sheets
         for claim in sheet.claims
     ]
+
+
+def far_rows(sheets: list[Sheet]) -> list[str]:
+    """The cells of Table 1 that are not near the paper's, with what other widths give."""
+    known = {sheet.name: sheet for sheet in sheets}
+    wide = {
+        (row["dataset"], row["model"], row["hidden"]): row
+        for row in (known["fig7-paper"].rows if "fig7-paper" in known else [])
+    }
+    lines: list[str] = []
+    for row in known["table1-paper"].rows:
+        if row["within"] == "yes":
+            continue
+        cells = [TITLES[row["dataset"]], TITLES[row["model"]], f"{row['activation_error']:.1e}"]
+        cells += [f"{100 * row[f'paper_{name}']:.1f}" for name in NEAR]
+        cells += [f"{100 * row[name]:.1f}" for name in NEAR]
+        for width in WIDTHS[1:]:
+            other = wide.get((row["dataset"], row["model"], width))
+            cells.append(" / ".join(f"{100 * other[n]:.1f}" for n in NEAR) if other else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def section(sheet: Sheet) -> str:

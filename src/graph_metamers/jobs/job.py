@@ -85,8 +85,10 @@ class Job:
         return [_plain(row) for row in function(work, **self.arguments)]
 
     def __str__(self) -> str:
-        given = ", ".join(str(value) for value in self.arguments.values())
-        return f"{self.task.partition(':')[2]}({given})"
+        """The task and those of its arguments that are numbers or words."""
+        told = [v for v in self.arguments.values() if isinstance(v, int | float | str)]
+        shown = ", ".join(str(value) for value in told if not isinstance(value, bool))
+        return f"{self.task.partition(':')[2]}({shown})"
 
 
 def _plain(row: Row) -> Row:
