@@ -39,10 +39,10 @@ def result(job: Job, **changed: Any) -> Result:
     return Result(job, [row(job.arguments["seed"], **changed)], 10.0, {"torch": "2", "commit": "a"})
 
 
-def fill(store: Store, item: Item, options: Options) -> None:
+def fill(store: Store, item: Item, options: Options, **always: Any) -> None:
     """Put a result of every job of an item into a store."""
     for job in item.grid(options):
-        changed: Row = {"layer": job.arguments.get("layer", "layer1")}
+        changed: Row = {"layer": job.arguments.get("layer", "layer1"), **always}
         if job.arguments.get("vary") == "structure":
             structure = ("structure_similarity", "start_structure_similarity", "edges_kept")
             changed |= dict(zip(structure, (0.9, 0.9, 0.01), strict=True))

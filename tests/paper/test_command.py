@@ -27,7 +27,7 @@ def test_a_finished_grid_is_shown_beside_the_paper(monkeypatch, capsys, tmp_path
     assert typed(monkeypatch, "paper", *words, "--out", str(tmp_path)) == 0
     told = capsys.readouterr().out
     assert re.search(r"GCN +80\.0 +2/2 +9e-03 +4e-01 +9\.0 +1\d\.\d +11\.4 +9\d\.\d +96\.4", told)
-    assert "holds: 2 of 2 cells" in told
+    assert "cannot be said: 2 of 2 cells" in told
     assert (tmp_path / "paper.html").exists()
     assert (tmp_path / "index.parquet").exists()
 
@@ -74,6 +74,7 @@ def _broken(*_: object, **__: object) -> None:
         (("table1", "--workers", "0"), "workers must be a whole number of at least 1; got 0."),
         (("table1", "--steps", "0"), "steps must be a whole number of at least 1; got 0."),
         (("table1", "--address", "here:1"), "--address goes with --executor ray"),
+        (("table1", "--executor", "ray", "--workers", "2"), "--workers goes with --executor local"),
         (("table1", "--device", "gpu7"), "--device 'gpu7' cannot be used here"),
     ],
 )  # fmt: skip

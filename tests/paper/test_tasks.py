@@ -56,7 +56,8 @@ def test_edges_vary_on_the_undirected_graph(tmp_path):
 
 def test_a_metamer_is_shown_to_another_model_and_trained_on(tmp_path):
     asked = {"dataset": "csbm", "source": "gcn", "target": "gin", "seed": 0, "search": "auto"}
-    job = Job.of("graph_metamers.paper.tasks:transfer_rows", **asked, steps=5, device="cpu")
+    asked |= {"steps": 5, "device": "cpu", "protocol": 1}
+    job = Job.of("graph_metamers.paper.tasks:transfer_rows", **asked)
     row = found(Store(tmp_path), job)
     data = gm.datasets.load("csbm")
     gcn, gin = (gm.zoo.train(name, data, progress=False).model for name in ("gcn", "gin"))
@@ -83,3 +84,6 @@ def test_the_papers_search_is_as_the_paper_has_it():
     adam = configured("paper", None)
     assert (adam.lr, adam.steps, adam.patience) == (5e-4, 1000, None)
     assert configured("auto", None) == gm.Auto(stop_at_tol=True)
+    # an exact solution is the same for all layers of a model
+    layers = configured("auto", None, across_layers=True)
+    assert layers == gm.Auto(stop_at_tol=True, exact=False)

@@ -166,3 +166,14 @@ def test_an_unknown_search(given, sentence, small):
 def test_settings_out_of_range(options, sentence):
     with unchecked_types(), pytest.raises(gm.InputError, match=sentence):
         Auto(**options)
+
+
+def test_without_exact_solutions_real_features_end_at_the_tolerance(small):
+    vary = gm.ContinuousFeatures()
+    search = Auto(stop_at_tol=True, exact=False)
+    m = gm.metamer(gcn(), small, "layer1", vary=vary, search=search, tol=0.2)
+    assert m.search.startswith("Adam")
+    assert m.matched
+    assert 0.15 < m.activation_error <= 0.2  # small steps: it ends as soon as it is there
+    exact = gm.metamer(gcn(), small, "layer1", vary=vary, search=Auto(stop_at_tol=True), tol=0.2)
+    assert exact.search.startswith("Exact")

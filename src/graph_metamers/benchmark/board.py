@@ -10,7 +10,7 @@ from typing import Any
 from graph_metamers.jobs import Row
 from graph_metamers.jobs.store import read_table, write_table
 
-KEY = ("model", "dataset", "layer", "protocol")  # what a line is replaced by
+KEY = ("model", "dataset", "layer", "place", "protocol")  # what a line is replaced by
 FILE = "leaderboard.parquet"
 SCORES = ("feature_similarity", "start_feature_similarity", "prediction_match", "consistency")
 
@@ -101,7 +101,7 @@ def _line(rows: list[Row]) -> Row:
     first = rows[0]
     counted = [row for row in rows if row["matched"] and not row["trivial"]]
     line: Row = {name: first[name] for name in KEY}
-    line |= {"place": first["place"], "search": first["search"], "runs": len(rows)}
+    line |= {"search": first["search"], "runs": len(rows)}
     line |= {name: sum(row[name] for row in rows) for name in ("matched", "trivial", "impossible")}
     figures = [
         invariance(row["feature_similarity"], row["start_feature_similarity"]) for row in counted

@@ -14,6 +14,7 @@ from graph_metamers.measure import Verdict
 from graph_metamers.metamer import metamer, preflight
 from graph_metamers.probe import layers
 from graph_metamers.result import Metamer
+from graph_metamers.storage import load_tensors, save_tensors
 
 
 def benchmark_rows(
@@ -52,11 +53,12 @@ def benchmark_rows(
     data = datasets.load(dataset).to(device)
     if source is None:
         trained = zoo.train(model, data, seed=seed, progress=False)
+        network, accuracy = trained.model, trained.accuracy["test"]
     else:
-        trained = zoo.fit(lambda: made(source, data), data, seed=seed, progress=False)
-    place = layer if layer == "output" else first or first_layer(trained.model, data)
+        network, accuracy = own_model(work, source, data, seed)
+    place = layer if layer == "output" else first or first_layer(network, data)
     m = metamer(
-        trained.model,
+        network,
         data,
         place,
         search=PROTOCOL.search,
@@ -72,7 +74,21 @@ def benchmark_rows(
         "place": place,
         "protocol": protocol,
     }
-    return [names | {"accuracy": trained.accuracy["test"]} | _figures(m)]
+    return [names | {"accuracy": accuracy} | _figures(m)]
+
+
+def own_model(work: Path, source: dict[str, str], data: Data, seed: int) -> tuple[nn.Module, float]:
+    """A model of one's own with its accuracy, trained, or as it was when the job was stopped."""
+    path = work / "trained.pt"
+    if path.exists():
+        kept = load_tensors(path, kind="a trained model")
+        network = made(source, data).to(data.y.device)  # pyright: ignore
+        network.load_state_dict(kept["weights"])
+        return network.eval(), kept["accuracy"]
+    trained = zoo.fit(lambda: made(source, data), data, seed=seed, progress=False)
+    accuracy = trained.accuracy["test"]
+    save_tensors(path, {"weights": trained.model.state_dict(), "accuracy": accuracy})
+    return trained.model, accuracy
 
 
 def first_layer(model: nn.Module, data: Data) -> str:

@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol, Self, cast
 
 import torch
 
-from graph_metamers.environment import environment
+from graph_metamers.environment import commit, environment
 from graph_metamers.errors import check_count
 from graph_metamers.jobs.job import Job, Row
 
@@ -55,6 +55,7 @@ class Executor(Protocol):
 
 def attempt(job: Job, work: Path) -> Outcome:
     """Do a job here and now; what it raises becomes the outcome's error."""
+    commit()  # that of now: another may be checked out while the job runs
     began = time.perf_counter()
     rows: list[Row] = []
     error = ""
@@ -62,7 +63,8 @@ def attempt(job: Job, work: Path) -> Outcome:
         rows = job(work)
     except (Exception, SystemExit):  # what a job raises is its result, and the others go on
         error = traceback.format_exc()
-    return Outcome(job, rows, time.perf_counter() - began, environment(), error)
+    device = job.arguments.get("device", "cpu")
+    return Outcome(job, rows, time.perf_counter() - began, environment(device), error)
 
 
 def local(workers: int = 1) -> "Inline | Processes":

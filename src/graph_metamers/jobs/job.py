@@ -85,10 +85,20 @@ class Job:
         return [_plain(row) for row in function(work, **self.arguments)]
 
     def __str__(self) -> str:
-        """The task and those of its arguments that are numbers or words."""
-        told = [v for v in self.arguments.values() if isinstance(v, int | float | str)]
-        shown = ", ".join(str(value) for value in told if not isinstance(value, bool))
-        return f"{self.task.partition(':')[2]}({shown})"
+        """The task and those of its arguments that are numbers or words, or are switched on."""
+        return f"{self.task.partition(':')[2]}({', '.join(_words(self.arguments))})"
+
+
+def _words(arguments: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    for name, value in arguments.items():
+        if isinstance(value, dict):
+            found += _words(cast("dict[str, Any]", value))
+        elif value is True:
+            found.append(name)
+        elif isinstance(value, int | float | str) and value is not False:
+            found.append(str(value))
+    return found
 
 
 def _plain(row: Row) -> Row:

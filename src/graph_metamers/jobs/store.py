@@ -67,14 +67,15 @@ class Store:
         self.folder = Path(folder)
         for name in ("done", "failed", "work"):
             make_folder(self.folder / name)
-        self._known = self._read_index()
+        self._indexed = self._read_index()
+        self._known: dict[str, Result] = {}
 
     def get(self, job: Job) -> Result | None:
         """The result of a job that is done, None of any other."""
         if job.key not in self._known:
             path = self.left(job) / "result.json"
             if not path.exists():
-                return None
+                return self._indexed.get(job.key)
             self._known[job.key] = _read(path)
         return self._known[job.key]
 
@@ -138,7 +139,8 @@ class Store:
             for path in (self.folder / "done").glob("*/result.json"):
                 if path.parent.name not in self._known:
                     self._known[path.parent.name] = _read(path)
-            return [self._known[key] for key in sorted(self._known)]
+            known = self._indexed | self._known
+            return [known[key] for key in sorted(known)]
         return [result for result in map(self.get, jobs) if result is not None]
 
     def write_index(self) -> Path:

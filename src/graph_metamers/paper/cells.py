@@ -7,7 +7,7 @@ from typing import Any
 
 from graph_metamers.jobs import Job, Result, Row
 from graph_metamers.measure import equal_error
-from graph_metamers.paper.grid import Options, defaults
+from graph_metamers.paper.grid import Options
 from graph_metamers.paper.item import Column
 
 SCORES = (
@@ -36,9 +36,9 @@ def counted(options: Options) -> str:
 
 
 def setting(job: Job) -> Row:
-    """What a search's job asks for, with the defaults of its model filled in."""
+    """What a search's job asks for, the model's options among the rest."""
     asked = job.arguments
-    return {**defaults(asked["model"]), **asked["options"], **asked}
+    return {**asked["options"], **asked}
 
 
 def cells(
@@ -78,32 +78,37 @@ def _cell(members: Sequence[Result], every_run: bool) -> Row:
         "runs": len(members),
         "matched": sum(map(_found, rows)),
         "failed": sum(bool(result.error) for result in members),
-        "errors": {str(row["seed"]): row["activation_error"] for row in told},
+        "errors": values("activation_error", told),
         "search": ", ".join(dict.fromkeys(row["search"] for row in rows)),
     }
     cell |= mean("activation_error", rows)
-    nulls = [row["null_activation_error"] for row in rows]
-    cell["null_activation_error"] = min(nulls, default=math.nan)
+    nulls = values("null_activation_error", rows)
+    cell["null_activation_error"] = min(nulls.values(), default=math.nan)
     for name in SCORES:
-        if any(name in row for row in rows):
-            cell |= mean(name, told)
-            cell[f"{name}_values"] = {str(row["seed"]): row[name] for row in told if name in row}
-    return cell
+        cell |= mean(name, told)
+    return cell | {"consistencies": values("consistency", told)}
+
+
+def values(name: str, rows: Sequence[Row]) -> dict[str, float]:
+    """A value by seed, of the runs in which it is a number."""
+    return {str(row["seed"]): row[name] for row in rows if name in row}
 
 
 def mean(name: str, rows: Sequence[Row]) -> Row:
-    """Mean and standard deviation of a value, NaN where there is too little."""
-    values = [row[name] for row in rows if name in row]
+    """Mean and standard deviation of a value, NaN where it is not a number in every run."""
+    known = list(values(name, rows).values())
+    whole = len(known) == len(rows)
     return {
-        name: statistics.fmean(values) if values else math.nan,
-        f"{name}_std": statistics.stdev(values) if len(values) > 1 else math.nan,
+        name: statistics.fmean(known) if known and whole else math.nan,
+        f"{name}_std": statistics.stdev(known) if len(known) > 1 and whole else math.nan,
     }
 
 
-def comparable(a: Row, b: Row) -> bool:
-    """Whether two cells stand at the same activation error, so that scores can be compared."""
-    ours, theirs = list(a["errors"].values()), list(b["errors"].values())
-    return bool(ours and theirs) and equal_error(ours, theirs)
+def comparable(a: Row, b: Row) -> list[str]:
+    """The seeds at which two cells can be compared: all that both have, at equal error, or none."""
+    seeds = [seed for seed in a["errors"] if seed in b["errors"]]
+    ours, theirs = ([cell["errors"][seed] for seed in seeds] for cell in (a, b))
+    return seeds if seeds and equal_error(ours, theirs) else []
 
 
 def standard_columns(similarity: str = "feature", *, reported: bool = False) -> list[Column]:

@@ -138,6 +138,11 @@ def _runner(
     name: ExecutorName, workers: int, address: str | None, device: str
 ) -> Callable[[], Executor]:
     if name is ExecutorName.RAY:
+        if workers != 1:
+            raise InputError(
+                f"--workers goes with --executor local; got {workers} and ray, which takes as many "
+                "as the cluster has processors for."
+            )
         return functools.partial(Ray, address, gpus=int(device.startswith("cuda")))
     if address is not None:
         raise InputError("--address goes with --executor ray; got --executor local.")

@@ -33,7 +33,7 @@ def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
             "The deeper the layer, the less a metamer is like the graph.",
             "S_feat falls from layer 1 to 2 and from 2 to 3.",
             "S_feat is " + ", ".join(f"{100 * value:.1f} %" for value in similar) + ".",
-            len(similar) == 3 and similar[0] > similar[1] > similar[2],
+            similar[0] > similar[1] > similar[2] if len(similar) == 3 else None,
         )
     ]
 

@@ -54,10 +54,18 @@ def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) ->
         for row in rows
         for name, title in scores.items()
     ]
-    panels(figure, long, across="model", series="score", score="value", name="%")
+    panels(
+        figure,
+        long,
+        across="model",
+        series="score",
+        score="value",
+        name="score, % (100 is the same)",
+    )
 
 
 def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
+    rows = [row for row in rows if row["runs"] > row["failed"]]
     if not rows:
         return []
     near = [row for row in rows if row["structure_similarity"] >= 0.95]

@@ -9,7 +9,7 @@ from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, counted, standard_columns
 from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
-from graph_metamers.paper.pictures import lines
+from graph_metamers.paper.pictures import CS_AXIS, lines
 from graph_metamers.paper.steps import finder, rises
 
 MODELS = ("gcn", "chebnet", "graphsage", "gin")
@@ -45,7 +45,14 @@ def summary(results: Sequence[Result], options: Options) -> list[Row]:
 
 
 def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) -> None:
-    lines(figure, rows, along="layer", score="consistency", x="layer matched", y="CS_feat, %")
+    lines(
+        figure,
+        rows,
+        along="layer",
+        score="consistency",
+        x="layer matched",
+        y=CS_AXIS,
+    )
 
 
 def claims(rows: Sequence[Row], options: Options) -> list[Claim]:

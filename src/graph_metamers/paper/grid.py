@@ -8,6 +8,7 @@ from graph_metamers import zoo
 from graph_metamers.jobs import Job
 
 TASKS = "graph_metamers.paper.tasks"
+PROTOCOL = 1  # raise it with every change of tasks, zoo or searches that changes a figure
 TITLES = {
     "cora": "Cora",
     "citeseer": "CiteSeer",
@@ -69,33 +70,25 @@ def search_job(
         model=model,
         seed=seed,
         search=options.search,
-        options=_changed(model, zoo_options),
+        options=_whole(model, zoo_options),
         layer=layer,
         vary=vary,
         steps=options.steps,
         device=options.device,
         keep=keep,
+        protocol=PROTOCOL,
     )
 
 
-def defaults(model: str) -> dict[str, Any]:
-    """The options of a model, as they are if nothing is said.
+def _whole(model: str, changed: dict[str, Any]) -> dict[str, Any]:
+    """All options of a model that the paper changes, so that a job says them whatever is usual.
 
-    >>> defaults("gat")["hidden"], defaults("gcn")["adversarial"]
-    (64, False)
+    >>> _whole("gat", {"depth": 4})
+    {'activation': 'relu', 'adversarial': False, 'depth': 4, 'hidden': 64, 'residual': False}
     """
-    found: dict[str, Any] = {"adversarial": False}
+    own: dict[str, Any] = {}
     for kind in reversed(zoo.MODELS[model].__mro__):
-        parameters = inspect.signature(kind.__init__).parameters.values()
-        found |= {p.name: p.default for p in parameters if p.default is not p.empty}
-    return found
-
-
-def _changed(model: str, zoo_options: dict[str, Any]) -> dict[str, Any]:
-    """The options that are not the model's own defaults anyway.
-
-    >>> _changed("gcn", {"hidden": 16, "depth": 4}), _changed("gat", {"hidden": 16})
-    ({'depth': 4}, {'hidden': 16})
-    """
-    own = defaults(model)
-    return {name: value for name, value in zoo_options.items() if own[name] != value}
+        own |= {p.name: p.default for p in inspect.signature(kind.__init__).parameters.values()}
+    usual = {name: own[name] for name in ("activation", "depth", "hidden", "residual")}
+    whole = {"adversarial": False, **usual, **changed}
+    return {name: whole[name] for name in sorted(whole)}

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, standard_columns
-from graph_metamers.paper.grid import Options, search_job
+from graph_metamers.paper.grid import Options, chosen, search_job
 from graph_metamers.paper.item import Column
 from graph_metamers.report.pictures import Crop, plot_crop
 from graph_metamers.report.style import METAMER, SHARED, label_axes, set_title, styled
@@ -21,6 +21,8 @@ DEPTH = 4
 
 def layer_grid(options: Options, dataset: str, model: str) -> list[Job]:
     """Metamers at each of the first three layers; those of seed 0 are kept, to be shown."""
+    if not (chosen(options.datasets, (dataset,)) and chosen(options.models, (model,))):
+        return []
     return [
         search_job(options, dataset, model, seed, layer=layer, depth=DEPTH, keep=seed == 0)
         for seed, layer in itertools.product(range(options.seeds), LAYERS)

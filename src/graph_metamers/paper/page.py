@@ -16,7 +16,7 @@ from graph_metamers.storage import write_text
 
 SETTINGS = {
     "paper": "the paper’s setting",
-    "auto": "at equal activation error",
+    "auto": "our search, ended at one activation error",
 }
 
 

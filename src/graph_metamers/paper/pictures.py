@@ -1,5 +1,6 @@
 """The pictures of the tables and figures, in one style."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,6 +25,9 @@ from graph_metamers.report.style import (
     styled,
 )
 
+CS_AXIS = "CS_feat, % (low: over-invariant)"
+FEATURE_AXIS = "feature similarity S_feat, % (100 is the same graph)"
+
 
 def beside(figure: Figure, rows: Sequence[Row], score: str, name: str) -> None:
     """Ours beside the paper's: one panel a dataset, one line a model, with the random start."""
@@ -37,14 +41,15 @@ def beside(figure: Figure, rows: Sequence[Row], score: str, name: str) -> None:
         _marks(ax, here, y, score, "o", METAMER, METAMER)
         styled(ax).set_yticks(range(len(models)), [TITLES[model] for model in models])
         ax.set_ylim(len(models) - 0.5, -0.5)
-        ax.set_xlim(0, 5 + max(100 * number(r, n) for r in here for n in (score, f"paper_{score}")))
+        shown = [100 * number(r, n) for r in here for n in (score, f"paper_{score}")]
+        ax.set_xlim(0, 5 + max(value for value in shown if not math.isnan(value)))
         set_title(ax, f"{TITLES.get(dataset, dataset)}, n = {_runs(here)}")
         label_axes(ax, name if place == len(datasets) // 2 else "", "")
     _below(
         figure,
         [
             marker("o", METAMER, METAMER, "ours, mean ± standard deviation"),
-            marker("D", REFERENCE, PAPER, "the paper's"),
+            marker("D", REFERENCE, PAPER, "the paper’s"),
             marker("|", SHARED, SHARED, "random start"),
         ],
     )
@@ -74,7 +79,8 @@ def panels(
 
 def lines(figure: Figure, rows: Sequence[Row], *, along: str, score: str, x: str, y: str) -> None:
     """One panel a dataset, one line a model: a score along widths or layers."""
-    datasets, models, steps = (_all(rows, key) for key in ("dataset", "model", along))
+    datasets, models = (_all(rows, key) for key in ("dataset", "model"))
+    steps = sorted(_all(rows, along))
     axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
     for place, (ax, dataset) in enumerate(zip(axes, datasets, strict=True)):
         here = [row for row in rows if row["dataset"] == dataset]
@@ -117,18 +123,20 @@ def matrices(
         )
         for score in scores
     }  # fmt: skip
-    low = min(np.nanmin(value) for value in values.values())
-    high = max(np.nanmax(value) for value in values.values())
+    known = np.concatenate([value[np.isfinite(value)] for value in values.values()])
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 100.0)
     axes = figure.subplots(1, len(scores), sharey=True, squeeze=False)[0]
     for place, (ax, score) in enumerate(zip(axes, scores, strict=True)):
         styled(ax).imshow(values[score], vmin=low, vmax=high, cmap="Oranges_r", aspect="auto")
         for (i, j), value in np.ndenumerate(values[score]):
+            if not np.isfinite(value):
+                continue
             dark = value < (low + high) / 2
             ax.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7,
                     color=PAPER if dark else INK)  # fmt: skip
         ax.set_xticks(range(len(targets)), [TITLES[t] for t in targets], rotation=60, ha="right")
         ax.set_yticks(range(len(sources)), [TITLES[s] for s in sources])
-        set_title(ax, scores[score])
+        set_title(ax, f"{scores[score]}, n = {_runs(rows)}")
         label_axes(ax, columns_are, "" if place else rows_are)
 
 
@@ -161,10 +169,11 @@ def _marks(
 
 
 def _below(figure: Figure, handles: list[Line2D]) -> None:
+    handles = [*handles, marker("o", MUTED, PAPER, "hollow: no run matched")]
     legend = figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(len(handles), 5),
+        ncols=min(len(handles), 6),
         frameon=False,
         fontsize=8,
         labelcolor=MUTED,

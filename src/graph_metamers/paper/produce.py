@@ -9,6 +9,7 @@ import matplotlib.style
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from graph_metamers.digests import digest
 from graph_metamers.jobs import Executor, Result, Store, run
 from graph_metamers.jobs.run import Told
 from graph_metamers.paper.grid import Options
@@ -52,7 +53,7 @@ def written(
 ) -> Sheet:
     """The sheet and the picture of results, written to the store's folder."""
     done = [result for result in results if not result.error]
-    rows = item.summary(done, options)
+    rows = item.summary(results, options)
     failed = [result for result in results if result.error]
     notes = item.note(rows, options) if rows else []
     if failed:
@@ -65,16 +66,17 @@ def written(
         rows=rows,
         claims=item.claims(rows, options) if rows else [],
         notes=notes,
-        made=_made(done, len(results), command),
+        made=_made(done, results, command),
     )
     make_folder(store.folder)
+    before = store.folder / f"{sheet.name}.json"
+    same = before.exists() and Sheet.load(before).made.get("jobs") == sheet.made["jobs"]
     sheet.save(store.folder)
-    if rows:
-        _draw(item, options, sheet, store)
+    _draw(item, options, sheet, store, keep=same)
     return sheet
 
 
-def _made(results: Sequence[Result], asked: int, command: str) -> dict[str, Any]:
+def _made(results: Sequence[Result], asked: Sequence[Result], command: str) -> dict[str, Any]:
     """Where the results come from: each fact once where it is the same for all."""
     facts: dict[str, dict[str, None]] = {}
     for result in results:
@@ -83,17 +85,22 @@ def _made(results: Sequence[Result], asked: int, command: str) -> dict[str, Any]
     told: dict[str, Any] = {name: ", ".join(sorted(values)) for name, values in facts.items()}
     return told | {
         "command": command,
-        "runs": f"{len(results)} of {asked}",
+        "runs": f"{len(results)} of {len(asked)}",
+        "jobs": digest([result.job.key for result in asked]),
         "hours": round(math.fsum(result.seconds for result in results) / 3600, 2),
     }
 
 
-def _draw(item: Item, options: Options, sheet: Sheet, store: Store) -> None:
+def _draw(item: Item, options: Options, sheet: Sheet, store: Store, *, keep: bool) -> None:
+    """Draw the picture; where what it shows is gone, `keep` says whether that of before is it."""
+    path = store.folder / f"{sheet.name}.svg"
     with matplotlib.style.context(["default", STYLE]):
         figure = Figure(figsize=SIZE, layout="constrained")
         FigureCanvasSVG(figure)
-        item.draw(figure, sheet.rows, options, store)
-        if not figure.axes:  # what it shows is no longer there; the picture of before stays
-            return
-        with replacing(store.folder / f"{sheet.name}.svg") as beside:
-            figure.savefig(beside, format="svg", metadata={"Date": None})
+        if any(row["runs"] > row["failed"] for row in sheet.rows):
+            item.draw(figure, sheet.rows, options, store)
+        if figure.axes:
+            with replacing(path) as beside:
+                figure.savefig(beside, format="svg", metadata={"Date": None})
+        elif not keep:
+            path.unlink(missing_ok=True)

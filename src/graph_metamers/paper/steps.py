@@ -1,5 +1,6 @@
 """What the figures that compare variants share: does a score rise from one variant to the next?"""
 
+import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,35 +17,45 @@ def rises(
     before: Callable[[Row], Row | None],
     *,
     sign: int = 1,
-    score: str = "consistency",
     equal: bool,
 ) -> Claim:
-    """Whether a score is greater in each cell than in the one that it is to be compared with.
+    """Whether CS is greater in each cell than in the one that it is to be compared with.
 
     Args:
         claim: What the paper says.
         rows: Cells.
         before: The cell with which one is to be compared, if there is one.
-        sign: 1 where the score is said to rise, −1 where it is said to fall.
-        score: Which score.
+        sign: 1 where it is said to rise, −1 where it is said to fall.
         equal: Whether only cells at equal activation error are compared.
     """
     pairs = [(row, other) for row in rows if (other := before(row)) is not None]
-    told = [(a, b) for a, b in pairs if _known(a[score]) and _known(b[score])]
-    if equal:
-        told = [(a, b) for a, b in told if comparable(a, b)]
-    true = sum(sign * (a[score] - b[score]) > 0 for a, b in told)
+    changes = [change for a, b in pairs if (change := _change(a, b, equal=equal)) is not None]
     verb = "greater" if sign > 0 else "smaller"
-    left = f" {len(pairs) - len(told)} more cannot be compared." if len(told) < len(pairs) else ""
     at = " at equal activation error" if equal else ", whatever the activation error"
-    average = sum(100 * (a[score] - b[score]) for a, b in told) / max(1, len(told))
+    threshold = (
+        f"CS is {verb} in at least {SHARE:.0%} of the pairs of cells that differ in this "
+        f"alone{at}, seed by seed; at least half of the pairs can be compared."
+    )
+    silent = len(pairs) - len(changes)
+    left = f" {silent} more cannot be compared." if silent else ""
+    if not changes:
+        return Claim(claim, threshold, f"No pair of cells to compare.{left}", None)
+    true = sum(sign * change > 0 for change in changes)
+    average = 100 * statistics.fmean(changes)
     return Claim(
         claim,
-        f"CS is {verb} in at least {SHARE:.0%} of the pairs of cells that differ in this "
-        f"alone{at}.",
-        f"{true} of {len(told)} pairs, by {average:+.1f} points on average.{left}",
-        true >= SHARE * len(told) if told else None,
+        threshold,
+        f"{true} of {len(changes)} pairs, by {average:+.1f} points on average.{left}",
+        true >= SHARE * len(changes) if 2 * len(changes) >= len(pairs) else None,
     )
+
+
+def _change(a: Row, b: Row, *, equal: bool) -> float | None:
+    """By how much CS differs on average over the seeds that both cells have; None if none."""
+    ours, theirs = a["consistencies"], b["consistencies"]
+    seeds = comparable(a, b) if equal else [seed for seed in ours if seed in theirs]
+    found = [ours[seed] - theirs[seed] for seed in seeds if seed in ours and seed in theirs]
+    return statistics.fmean(found) if found else None
 
 
 def finder(rows: Sequence[Row], names: Sequence[str]) -> Callable[..., Row | None]:
@@ -55,7 +66,3 @@ def finder(rows: Sequence[Row], names: Sequence[str]) -> Callable[..., Row | Non
         return known.get(tuple(changed.get(name, row[name]) for name in names))
 
     return find
-
-
-def _known(value: float | None) -> bool:
-    return value is not None and value == value

@@ -36,6 +36,7 @@ def search_rows(
     steps: int | None,
     device: str,
     keep: bool,
+    protocol: int,
 ) -> list[Row]:
     """One search for a metamer of a model that was trained for it, with the same seed.
 
@@ -51,6 +52,7 @@ def search_rows(
         steps: Of the search; None for the setting's own.
         device: Where it runs.
         keep: Whether to leave the metamer in the folder.
+        protocol: Version of this task; it tells jobs apart whose figures differ.
     """
     data = graph(dataset, vary, device)
     trained = trained_model(model, data, seed, options)
@@ -60,7 +62,7 @@ def search_rows(
         data,
         layer,
         vary=way,
-        search=configured(search, steps),
+        search=configured(search, steps, across_layers=options["depth"] > 2),
         tol=TOL,
         seed=seed,
         checkpoint=work / "search.checkpoint",
@@ -81,6 +83,7 @@ def transfer_rows(
     search: str,
     steps: int | None,
     device: str,
+    protocol: int,
 ) -> list[Row]:
     """Show one model's metamer to another, and train that on it.
 
@@ -93,6 +96,7 @@ def transfer_rows(
         search: As in `search_rows`.
         steps: Of the search; None for the setting's own.
         device: Where it runs.
+        protocol: As in `search_rows`.
 
     Returns:
         The metamer's row, with the target's accuracy on the test nodes: trained on the graph and
@@ -128,16 +132,19 @@ def trained_model(model: str, data: Data, seed: int, options: dict[str, Any]) ->
     return zoo.train(model, data, seed=seed, training=training, progress=False, **rest)
 
 
-def configured(search: str, steps: int | None) -> Search:
+def configured(search: str, steps: int | None, *, across_layers: bool = False) -> Search:
     """A search by the name that it has in the paper's grids.
+
+    Where layers of one model are compared and features are real numbers, an exact solution will
+    not do: it matches all layers at once. There Adam ends at the tolerance.
 
     >>> configured("paper", None), configured("auto", 300)
     (Adam(lr=0.0005, steps=1000, stop_at_tol=False, patience=None), Auto(steps=300, \
-seek='nearest', stop_at_tol=True))
+seek='nearest', stop_at_tol=True, exact=True))
     """
     if search == "paper":
         return Adam(lr=5e-4, steps=steps or STEPS, patience=None)
-    return Auto(steps=steps, stop_at_tol=True)
+    return Auto(steps=steps, stop_at_tol=True, exact=not across_layers)
 
 
 def metamer_row(m: Metamer) -> Row:

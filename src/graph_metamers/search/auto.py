@@ -33,17 +33,20 @@ class Auto(Search):
     Args:
         steps: Steps at most; by default the picked search's own.
         seek: Which of many metamers; see `Swap` and `Exact`.
-        stop_at_tol: End as soon as the activation error is at or below `tol`, so that runs can be
-            compared; `Exact` goes on to rounding.
+        stop_at_tol: End as soon as the activation error is at or below `tol`.
+        exact: Whether `Exact` and `GaussNewton`, which end far below `tol`, may be picked for
+            continuous features; if not it is `Adam`, so that with `stop_at_tol` all runs end at
+            one error and can be compared.
 
     Example:
         >>> Auto()
-        Auto(steps=None, seek='nearest', stop_at_tol=False)
+        Auto(steps=None, seek='nearest', stop_at_tol=False, exact=True)
     """
 
     steps: int | None = None
     seek: Seek = "nearest"
     stop_at_tol: bool = False
+    exact: bool = True
 
     name: ClassVar[str] = "auto"
 
@@ -65,7 +68,8 @@ class Auto(Search):
             return EdgeSwap(**budget).choose(problem)
         if swappable(vary):
             return Swap(seek=self.seek, **budget)
-        if isinstance(vary, ContinuousFeatures) and _leaves_room(problem):
+        solvable = self.exact and isinstance(vary, ContinuousFeatures)
+        if solvable and _leaves_room(problem):
             return Exact(seek=self.seek, **steps)
         if self.seek != "nearest" or problem.avoid:
             asked = "avoid=" if problem.avoid else f"seek='{self.seek}'"
@@ -74,7 +78,7 @@ class Auto(Search):
                 "reads through weight matrices of lower rank than there are features. Leave it "
                 "out, or choose another layer."
             )
-        if isinstance(vary, ContinuousFeatures) and twice_differentiable(problem):
+        if solvable and twice_differentiable(problem):
             return GaussNewton(**budget)
         return Adam(**budget)
 
