@@ -9,9 +9,9 @@ from pathlib import Path
 from graph_metamers.jobs import Store
 from graph_metamers.paper.fig7 import WIDTHS
 from graph_metamers.paper.grid import TITLES, Options
-from graph_metamers.paper.item import Sheet
+from graph_metamers.paper.item import SETTINGS, Sheet
 from graph_metamers.paper.items import ITEMS
-from graph_metamers.paper.page import SETTINGS, read_sheets
+from graph_metamers.paper.page import read_sheets
 from graph_metamers.paper.table1 import NEAR
 from graph_metamers.paper.words import cell_text, claim_text
 
@@ -33,7 +33,7 @@ def main() -> None:
 
 def claim_rows(sheets: list[Sheet]) -> list[str]:
     return [
-        f"| {ITEMS[sheet.item].title.split(':')[0]}, {SETTINGS[sheet.search]} | {claim.claim} "
+        f"| {ITEMS[sheet.item].title.split(':')[0]}, {sheet.setting} | {claim.claim} "
         f"| **{claim_text(claim)}** | {claim.found} | {claim.threshold} |"
         for sheet in sheets
         for claim in sheet.claims
@@ -63,7 +63,7 @@ def far_rows(sheets: list[Sheet]) -> list[str]:
 
 def section(sheet: Sheet) -> str:
     item = ITEMS[sheet.item]
-    lines = [f"## {item.title}, {SETTINGS[sheet.search]}", ""]
+    lines = [f"## {item.title}, {sheet.setting}", ""]
     if (RESULTS / f"{sheet.name}.svg").exists():
         lines += [f"![{item.shows}](../results/{sheet.name}.svg)", ""]
     lines += ["\n\n".join(sheet.notes), ""]

@@ -17,6 +17,7 @@ from graph_metamers import judge
 from graph_metamers.measure import feature_similarity, node_activation_error, prediction_match
 from graph_metamers.pose import pose
 from graph_metamers.probe import Probe
+from graph_metamers.randomness import seeded
 from graph_metamers.storage import finite
 from helpers import unchecked_types
 
@@ -227,7 +228,7 @@ def test_what_is_reported_is_what_the_model_says_of_the_graph(one, small):
 
 def test_the_start_is_scored_beside(one, small):
     """The null: the same numbers for the random start, which is drawn as Eq. 7 says."""
-    noise = torch.randn(small.x.shape, generator=torch.Generator().manual_seed(3))
+    noise = torch.randn(small.x.shape, generator=seeded(3))
     soft = small.x.mean(0) + small.x.std(0) * noise
     start = torch.zeros(small.x.numel())
     start[soft.view(-1).topk(int(small.x.sum())).indices] = 1
@@ -518,3 +519,10 @@ def test_the_reference_itself_is_a_trivial_metamer():
     assert m.matched
     assert m.trivial
     assert m.notes["unchanged"] == 1
+
+
+def test_features_that_were_made_with_the_same_seed_are_not_the_random_start():
+    torch.manual_seed(0)
+    data = Data(x=torch.randn(60, 30), edge_index=torch.randint(60, (2, 200)))
+    m = gm.metamer(GCN(30, 8, 2, 3), data, "convs.0", seed=0)
+    assert abs(m.scores["start_feature_similarity"]) < 0.2

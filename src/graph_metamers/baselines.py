@@ -19,6 +19,7 @@ from graph_metamers.measure import (
 )
 from graph_metamers.pose import pose, prepared
 from graph_metamers.probe import Forward, Layer, Probe
+from graph_metamers.randomness import seeded
 from graph_metamers.search import Problem
 from graph_metamers.search.base import features, whole_read
 from graph_metamers.search.exact import basis_of
@@ -149,7 +150,7 @@ def baselines(
         targets = probe.targets(layer)
         vary = vary or vary_features(data)
         problem = pose(probe, targets, vary, tol, "")
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         with torch.no_grad():
             output = probe.output(problem.data)
         return [

@@ -31,6 +31,7 @@ from graph_metamers.probe import (
     Target,
 )
 from graph_metamers.progress import progress_bar
+from graph_metamers.randomness import seeded
 from graph_metamers.result import Metamer, setting
 from graph_metamers.search import Problem, Search, Solution, Status, configured
 from graph_metamers.similarity import node_similarity, similarities, triviality
@@ -126,7 +127,7 @@ def metamer(
             with progress_bar(title, shown=progress) as watch:
                 solution = search.run(
                     problem,
-                    torch.Generator().manual_seed(seed),
+                    seeded(seed),
                     checkpoint=None if checkpoint is None else Path(checkpoint),
                     watch=watch,
                 )
@@ -248,7 +249,7 @@ def _measured(
 ) -> Metamer:
     """Score the hard graph, as the untouched model sees it."""
     reference, graph = probe.data, solution.graph
-    start = problem.vary.random(reference, torch.Generator().manual_seed(seed))
+    start = problem.vary.random(reference, seeded(seed))
     activations, started = probe.activations(targets, graph), probe.activations(targets, start)
     errors = [float(error) for error in problem.errors(graph)]
     by_node = [

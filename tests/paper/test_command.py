@@ -9,6 +9,7 @@ from made_up import fill
 from graph_metamers import cli
 from graph_metamers.jobs import Store
 from graph_metamers.paper.grid import Options
+from graph_metamers.paper.item import Sheet
 from graph_metamers.paper.items import ITEMS
 
 
@@ -41,6 +42,23 @@ def test_the_index_alone_is_enough_to_show_it_again(monkeypatch, capsys, tmp_pat
     words = ("--datasets", "cora", "--models", "gcn", "--seeds", "1", "--out", str(tmp_path / "b"))
     assert typed(monkeypatch, "paper", "table1", *words) == 0
     assert "1 of 1 cells" in capsys.readouterr().out
+
+
+def test_a_narrower_command_drops_nothing_and_other_steps_stand_apart(monkeypatch, tmp_path):
+    store = Store(tmp_path)
+    options = Options(datasets=("cora",), models=("gcn", "gin"), seeds=2)
+    fill(store, ITEMS["table1"], options)
+    fill(store, ITEMS["table1"], Options(datasets=("cora",), models=("gcn",), seeds=1, steps=20))
+    words = ("paper", "table1", "--datasets", "cora", "--models", "gcn", "--seeds", "1")
+    assert typed(monkeypatch, *words, "--out", str(tmp_path)) == 0
+    sheet = Sheet.load(tmp_path / "table1-paper.json")
+    assert [(row["model"], row["runs"]) for row in sheet.rows] == [("gcn", 2), ("gin", 2)]
+    assert typed(monkeypatch, *words, "--steps", "20", "--out", str(tmp_path)) == 0
+    assert Sheet.load(tmp_path / "table1-paper.json") == sheet
+    short = Sheet.load(tmp_path / "table1-paper-20-steps.json")
+    assert [(row["model"], row["runs"]) for row in short.rows] == [("gcn", 1)]
+    page = (tmp_path / "paper.html").read_text()
+    assert "the paper’s setting, but 20 steps" in page
 
 
 def test_the_list_says_what_each_shows(monkeypatch, capsys):

@@ -106,9 +106,20 @@ def _check_layer(who: Entrant, layer: str | None, dataset: str) -> None:
             )
         return
     data = graphs.load(dataset)
-    network = zoo.fit(
-        lambda: made(who.source or {}, data), data, training=zoo.Training(epochs=1), progress=False
-    ).model
+    try:
+        network = zoo.fit(
+            lambda: made(who.source or {}, data),
+            data,
+            training=zoo.Training(epochs=1),
+            progress=False,
+        ).model
+    except InputError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise InputError(
+            f"--model {who.name} could not be trained on {dataset} ({type(error).__name__}: "
+            f"{error}). It must return class scores in training mode too."
+        ) from error
     if layer is not None:
         preflight(network, data, layer, search=PROTOCOL.search, tol=PROTOCOL.tol)
 

@@ -1,20 +1,23 @@
 """What a job of the benchmark does: train a model, look for a metamer, return a row."""
 
 from pathlib import Path
+from typing import cast
 
+import torch
 from torch import nn
 from torch_geometric.data import Data
 
 from graph_metamers import datasets, zoo
 from graph_metamers.benchmark.entrant import made
 from graph_metamers.benchmark.protocol import PROTOCOL
+from graph_metamers.digests import digest
 from graph_metamers.errors import InputError
 from graph_metamers.jobs import Row
 from graph_metamers.measure import Verdict
 from graph_metamers.metamer import metamer, preflight
 from graph_metamers.probe import layers
 from graph_metamers.result import Metamer
-from graph_metamers.storage import load_tensors, save_tensors
+from graph_metamers.storage import graph_tensors, load_tensors, save_tensors
 
 
 def benchmark_rows(
@@ -55,7 +58,7 @@ def benchmark_rows(
         trained = zoo.train(model, data, seed=seed, progress=False)
         network, accuracy = trained.model, trained.accuracy["test"]
     else:
-        network, accuracy = own_model(work, source, data, seed)
+        network, accuracy = own_model(source, data, seed)
     place = layer if layer == "output" else first or first_layer(network, data)
     m = metamer(
         network,
@@ -77,12 +80,13 @@ def benchmark_rows(
     return [names | {"accuracy": accuracy} | _figures(m)]
 
 
-def own_model(work: Path, source: dict[str, str], data: Data, seed: int) -> tuple[nn.Module, float]:
-    """A model of one's own with its accuracy, trained, or as it was when the job was stopped."""
-    path = work / "trained.pt"
+def own_model(source: dict[str, str], data: Data, seed: int) -> tuple[nn.Module, float]:
+    """A model of one's own with its accuracy, trained, or from the cache of trained models."""
+    key = digest(source, graph_tensors(data), seed, str(torch.__version__))
+    path = datasets.cache_folder() / "models" / f"own-{key}.pt"
     if path.exists():
         kept = load_tensors(path, kind="a trained model")
-        network = made(source, data).to(data.y.device)  # pyright: ignore
+        network = made(source, data).to(str(cast(torch.Tensor, data.x).device))
         network.load_state_dict(kept["weights"])
         return network.eval(), kept["accuracy"]
     trained = zoo.fit(lambda: made(source, data), data, seed=seed, progress=False)

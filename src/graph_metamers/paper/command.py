@@ -18,9 +18,9 @@ from graph_metamers.jobs import Executor, Ray, Store, local
 from graph_metamers.jobs.run import progress
 from graph_metamers.options import DeviceOption, command_line, stoppable, usable_device
 from graph_metamers.paper.grid import DATASETS, MODELS, Options
-from graph_metamers.paper.item import Item, Sheet
+from graph_metamers.paper.item import SETTINGS, Item, Sheet
 from graph_metamers.paper.items import ITEMS, named
-from graph_metamers.paper.page import SETTINGS, write_page
+from graph_metamers.paper.page import write_page
 from graph_metamers.paper.produce import produce
 from graph_metamers.paper.words import cell_text, claim_text
 
@@ -166,7 +166,7 @@ def _known(option: str, asked: list[str] | None, known: tuple[str, ...]) -> tupl
 def _show(console: Console, item: Item, sheet: Sheet) -> None:
     """The sheet as a table, and what became of the paper's sentences."""
     brief = console.width < WIDE
-    title = f"{item.title}, {SETTINGS[sheet.search]}"
+    title = f"{item.title}, {sheet.setting}"
     padding = (0, 0 if brief else 1, 0, 0)
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=padding)
     columns = sheet.columns[1:]

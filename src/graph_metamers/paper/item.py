@@ -11,6 +11,10 @@ from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.grid import Options
 from graph_metamers.storage import read_json, write_json
 
+SETTINGS = {
+    "paper": "the paper’s setting",
+    "auto": "our search, ended at one activation error",
+}
 Form = Literal["text", "name", "percent", "error", "count", "points", "p"]
 
 
@@ -55,6 +59,7 @@ class Sheet:
     Attributes:
         item: Name of the item.
         search: "paper" or "auto".
+        steps: Of each search, where they were asked for; None for the setting's own.
         columns: How the rows are shown.
         rows: One a cell.
         claims: The paper's sentences about it.
@@ -64,6 +69,7 @@ class Sheet:
 
     item: str
     search: str
+    steps: int | None
     columns: list[Column]
     rows: list[Row]
     claims: list[Claim] = field(default_factory=list[Claim])
@@ -73,7 +79,13 @@ class Sheet:
     @property
     def name(self) -> str:
         """Of its files."""
-        return f"{self.item}-{self.search}"
+        asked = "" if self.steps is None else f"-{self.steps}-steps"
+        return f"{self.item}-{self.search}{asked}"
+
+    @property
+    def setting(self) -> str:
+        """What was asked of the searches, in words."""
+        return SETTINGS[self.search] + ("" if self.steps is None else f", but {self.steps} steps")
 
     def save(self, folder: Path) -> None:
         """Write it as JSON."""

@@ -7,17 +7,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from graph_metamers.paper.item import Sheet
+from graph_metamers.paper.item import SETTINGS, Sheet
 from graph_metamers.paper.items import ITEMS
 from graph_metamers.paper.words import cell_text, claim_text, sorted_by
 from graph_metamers.report.figures import adapted
 from graph_metamers.report.script import TEMPLATES, inline_script
 from graph_metamers.storage import write_text
-
-SETTINGS = {
-    "paper": "the paper’s setting",
-    "auto": "our search, ended at one activation error",
-}
 
 
 def write_page(folder: Path) -> Path:
@@ -45,8 +40,13 @@ def write_page(folder: Path) -> Path:
 
 def read_sheets(folder: Path) -> list[Sheet]:
     """The sheets in a folder, in the paper's order, its setting first."""
-    paths = [folder / f"{name}-{search}.json" for name in ITEMS for search in SETTINGS]
-    return [Sheet.load(path) for path in paths if path.exists()]
+    paths = [
+        path
+        for name in ITEMS
+        for search in SETTINGS
+        for path in sorted(folder.glob(f"{name}-{search}*.json"))
+    ]
+    return [Sheet.load(path) for path in paths]
 
 
 def _section(sheet: Sheet, folder: Path) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _section(sheet: Sheet, folder: Path) -> dict[str, Any]:
         "id": sheet.name,
         "title": item.title,
         "shows": item.shows,
-        "setting": SETTINGS[sheet.search],
+        "setting": sheet.setting,
         "picture": _picture(picture, sheet) if picture.exists() else None,
         "columns": sheet.columns,
         "rows": [
@@ -76,5 +76,5 @@ def _section(sheet: Sheet, folder: Path) -> dict[str, Any]:
 def _picture(path: Path, sheet: Sheet) -> Markup:
     svg = re.sub(r"^.*?(?=<svg)", "", path.read_text(encoding="utf-8"), flags=re.S)
     item = ITEMS[sheet.item]
-    alt = f"{item.title}, {SETTINGS[sheet.search]}. The same figures stand in the table."
+    alt = f"{item.title}, {sheet.setting}. The same figures stand in the table."
     return adapted(svg, alt, sheet.name)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def produce(
 
     Args:
         item: The table or figure.
-        options: What the user narrowed or changed.
+        options: What the user narrowed or changed. The sheet also shows what else is there of
+            the same setting.
         executor: Who runs the jobs.
         out: The folder: results are kept in it, and looked for.
         command: What was typed, to be told.
@@ -44,8 +46,21 @@ def produce(
     """
     store = Store(out)
     jobs = item.grid(options)
-    results = run(jobs, store, executor, told=told)
-    return written(item, options, results, store, command=command)
+    results = {result.job: result for result in run(jobs, store, executor, told=told)}
+    for job in item.grid(everything(options, store)):
+        found = store.get(job)
+        if found is not None:
+            results.setdefault(job, found)
+    return written(item, options, list(results.values()), store, command=command)
+
+
+def everything(options: Options, store: Store) -> Options:
+    """The same setting for all datasets, models and seeds of which the store has something.
+
+    So a narrower command does not drop from a sheet what is there already.
+    """
+    seeds = [result.job.arguments.get("seed", 0) for result in store.results()]
+    return replace(options, datasets=None, models=None, seeds=1 + max([options.seeds - 1, *seeds]))
 
 
 def written(
@@ -62,6 +77,7 @@ def written(
     sheet = Sheet(
         item=item.name,
         search=options.search,
+        steps=options.steps,
         columns=item.columns(options),
         rows=rows,
         claims=item.claims(rows, options) if rows else [],

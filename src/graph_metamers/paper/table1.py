@@ -122,8 +122,7 @@ def note(rows: Sequence[Row], options: Options) -> list[str]:
         return []
     return [
         counted(options),
-        f"start is the S_feat of the random start, {100 * min(starts):.1f} to "
-        f"{100 * max(starts):.1f} %: what one gets without any search, here "
+        "start is the S_feat of the random start, what one gets without any search, here "
         f"{100 * statistics.fmean(starts):.1f} % on average.",
         "A cell is near where S_feat is within 3 points of the paper’s and S_match within 5.",
     ]
