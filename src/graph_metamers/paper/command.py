@@ -169,17 +169,19 @@ def _show(console: Console, item: Item, sheet: Sheet) -> None:
     title = f"{item.title}, {sheet.setting}"
     padding = (0, 0 if brief else 1, 0, 0)
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=padding)
-    columns = sheet.columns[1:]
-    for column in columns if brief else sheet.columns:
+    # A dataset's name stands in a line of its own, for want of room.
+    apart = brief and sheet.columns[0].form == "name"
+    columns = sheet.columns[1:] if apart else sheet.columns
+    for column in columns:
         text = column.form in ("text", "name")
         table.add_column(column.title, justify="left" if text else "right", no_wrap=True)
     above = ""
     for row in sheet.rows:
-        name, *cells = (cell_text(row, column, brief=brief) for column in sheet.columns)
-        if brief and name != above:  # as a line of its own, for want of room
+        name = cell_text(row, sheet.columns[0], brief=brief)
+        if apart and name != above:
             table.add_row(name, *[""] * (len(columns) - 1), style="bold")
             above = name
-        table.add_row(*cells if brief else [name, *cells])
+        table.add_row(*(cell_text(row, column, brief=brief) for column in columns))
     console.print(table)
     for note in sheet.notes:
         console.print(note, style="dim", markup=False, highlight=False)
