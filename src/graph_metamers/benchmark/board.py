@@ -9,6 +9,7 @@ from typing import Any
 
 from graph_metamers.jobs import Row
 from graph_metamers.jobs.store import read_table, write_table
+from graph_metamers.report.numbers import number
 
 KEY = ("model", "dataset", "layer", "place", "protocol")  # what a line is replaced by
 FILE = "leaderboard.parquet"
@@ -85,16 +86,6 @@ def in_order(lines: Sequence[Row]) -> list[Row]:
         return line["dataset"], line["layer"], missing, 0 if missing else figure, line["model"]
 
     return sorted(lines, key=place)
-
-
-def number(line: Row, name: str) -> float:
-    """A figure of a line, NaN where it has none.
-
-    >>> number({"accuracy": None}, "accuracy"), number({"runs": 3}, "runs")
-    (nan, 3.0)
-    """
-    value = line.get(name)
-    return math.nan if value is None else float(value)
 
 
 def _line(rows: list[Row]) -> Row:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from graph_metamers import datasets as graphs
 from graph_metamers import zoo
-from graph_metamers.benchmark.board import number, read_board, summarise, update_board
+from graph_metamers.benchmark.board import read_board, summarise, update_board
 from graph_metamers.benchmark.entrant import Entrant, entrant, made
 from graph_metamers.benchmark.page import write_page
 from graph_metamers.benchmark.protocol import PROTOCOL, protocol_jobs
@@ -19,6 +19,7 @@ from graph_metamers.jobs import Job, Result, Row, Store, local, run
 from graph_metamers.jobs.run import progress
 from graph_metamers.metamer import preflight
 from graph_metamers.options import DeviceOption, stoppable, usable_device
+from graph_metamers.report.numbers import number
 
 PAGE = "leaderboard.html"
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from graph_metamers.benchmark.board import number
 from graph_metamers.benchmark.protocol import PROTOCOL
 from graph_metamers.jobs import Row
-from graph_metamers.report.numbers import error_text, score_text
+from graph_metamers.report.numbers import error_text, number, score_text
 from graph_metamers.report.script import TEMPLATES, inline_script
 from graph_metamers.result import setting
 from graph_metamers.storage import write_text

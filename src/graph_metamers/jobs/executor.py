@@ -149,14 +149,12 @@ class Processes:
 
     def next(self, timeout: float | None) -> Outcome | None:
         # An answer is one line and comes when asked for, so that none waits in a buffer unseen.
-        busy = {one.answers: one for one in self._workers if one.job is not None}
+        busy = {one.answers: (one, *one.job) for one in self._workers if one.job is not None}
         ready, _, _ = select.select(list(busy), [], [], timeout)
-        return self._received(busy[ready[0]]) if ready else None
+        return self._received(*busy[ready[0]]) if ready else None
 
-    def _received(self, worker: _Worker) -> Outcome | None:
+    def _received(self, worker: _Worker, job: Job, work: Path) -> Outcome | None:
         """The outcome of the worker's job; None if it died and its job was begun again."""
-        assert worker.job is not None  # only those with a job are waited for
-        job, work = worker.job
         line = worker.answers.readline()
         if line.endswith("\n"):
             worker.job = None

@@ -9,12 +9,11 @@ from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, counted, standard_columns
 from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
+from graph_metamers.paper.layers import DEPTH, LAYERS
 from graph_metamers.paper.pictures import CS_AXIS, lines
 from graph_metamers.paper.steps import finder, rises
 
 MODELS = ("gcn", "chebnet", "graphsage", "gin")
-LAYERS = ("layer1", "layer2", "layer3")
-DEPTH = 4
 CELL = ("dataset", "model", "layer")
 
 

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from graph_metamers.jobs import Row
 from graph_metamers.paper.grid import TITLES
-from graph_metamers.paper.words import number
+from graph_metamers.report.numbers import number
 from graph_metamers.report.style import (
     INK,
     METAMER,

@@ -6,7 +6,7 @@ from typing import Any
 from graph_metamers.jobs import Row
 from graph_metamers.paper.grid import TITLES
 from graph_metamers.paper.item import Claim, Column
-from graph_metamers.report.numbers import ABSENT, error_text, p_text
+from graph_metamers.report.numbers import ABSENT, error_text, number, p_text
 
 
 def cell_text(row: Row, column: Column, *, brief: bool = False) -> str:
@@ -38,12 +38,6 @@ def cell_text(row: Row, column: Column, *, brief: bool = False) -> str:
             return TITLES.get(str(value), str(value))
         case "text":
             return str(value).partition(":")[0] if brief else str(value)
-
-
-def number(row: Row, name: str) -> float:
-    """A row's value; NaN where it has none."""
-    value: float | None = row.get(name)
-    return math.nan if value is None else value
 
 
 def sorted_by(row: Row, column: Column) -> str:

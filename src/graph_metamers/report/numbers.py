@@ -1,7 +1,8 @@
 """How numbers and names are written."""
 
 import math
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 ABSENT: Final = "–"
 
@@ -74,6 +75,16 @@ def ten(power: int) -> str:
     '10⁻³'
     """
     return "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def number(row: Mapping[str, Any], name: str) -> float:
+    """A figure of a row, NaN where it has none.
+
+    >>> number({"accuracy": None}, "accuracy"), number({"runs": 3}, "runs")
+    (nan, 3.0)
+    """
+    value = row.get(name)
+    return math.nan if value is None else float(value)
 
 
 def shorten(text: str, most: int = 28) -> str:
