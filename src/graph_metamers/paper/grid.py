@@ -8,7 +8,8 @@ from graph_metamers import zoo
 from graph_metamers.jobs import Job
 
 TASKS = "graph_metamers.paper.tasks"
-PROTOCOL = 1  # raise it with every change of tasks, zoo or searches that changes a figure
+# Of each setting: raise it with every change of tasks, zoo or searches that changes a figure.
+PROTOCOL = {"paper": 1, "auto": 2}
 TITLES = {
     "cora": "Cora",
     "citeseer": "CiteSeer",
@@ -76,7 +77,7 @@ def search_job(
         steps=options.steps,
         device=options.device,
         keep=keep,
-        protocol=PROTOCOL,
+        protocol=PROTOCOL[options.search],
     )
 
 

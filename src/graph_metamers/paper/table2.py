@@ -34,7 +34,7 @@ def grid(options: Options) -> list[Job]:
             search=options.search,
             steps=options.steps,
             device=options.device,
-            protocol=PROTOCOL,
+            protocol=PROTOCOL[options.search],
         )
         for seed, dataset, source, target in itertools.product(
             range(options.seeds), names, models, models

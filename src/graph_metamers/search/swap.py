@@ -1,9 +1,9 @@
-"""Discrete search for binary features: exchange a one for a zero, in many nodes at a time."""
+"""Discrete search for binary features: move ones, in many nodes at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,31 +27,35 @@ from graph_metamers.search.base import (
 from graph_metamers.search.checkpoint import Checkpoint
 from graph_metamers.vary import BinaryFeatures, Vary, with_features
 
-SHARE = 0.4  # of the nodes that are looked at in a sweep
-SHORTLIST = 6  # of the ones, and of the zeros, of a node whose pairs are weighed exactly
+SHARE, LEAST_SHARE = 0.4, 0.02  # of the nodes that are looked at in a sweep
+SHORTLIST = 12  # of the ones, and of the zeros, of a node whose pairs are weighed exactly
 PROBES, FRESH = 32, 2  # gradients of random combinations kept, and drawn anew in each sweep
 PROBE_ENTRIES = 1 << 27  # at most, for all of them
 CHUNK_ENTRIES = 1 << 24  # scores in memory at a time
-ATTEMPTS = 4  # each with a quarter of the swaps of the one before
+ATTEMPTS = 4  # each with a quarter of the changes of the one before
+BISECTIONS = 30
+SWAP, ADD, REMOVE = 1, 2, 3  # what a node can do
 
 
 @dataclass(frozen=True)
 class Swap(Search):
     """Exchange ones for zeros wherever that lowers the activation error of binary features.
 
-    A swap in node u adds feature a and removes feature r, so each node keeps the number of ones
-    of the start (the reference's with `BinaryFeatures(density="per_node")`).
-    It moves u's row of Y = X W, W the maps through which the layer reads the features, by
-    δ = W_a − W_r, and the error by about
+    A swap in node u adds feature a and removes feature r. It moves u's row of Y = X W, W the maps
+    through which the layer reads the features, by δ = W_a − W_r, and the error by about
 
         g_u · δ + κ δᵀ H_u δ,   g = ∂L_act/∂Y,   H_u = Σ_v J_vuᵀ J_vu / ‖h‖²,   J = ∂h/∂Y.
 
     H_u is the Gauss–Newton curvature of one row, estimated without bias from gradients of random
     combinations ξ of the activations (E[Jᵀξ ξᵀJ] = JᵀJ, ξ = ±1) that are kept from sweep to sweep.
-    Of every node in a random share, the best pair of a shortlist is proposed; all proposals that
-    promise a gain are carried out together if the **true** error falls, else the most promising
-    quarter of them, and so on. κ grows when the promise was not kept, since rows that share
-    neighbours add up, and shrinks when it was. So the error never rises.
+    Of every node in a random share, the best pair of a shortlist is proposed. With
+    `BinaryFeatures(density="fixed")` a one may also go from node to node: each does what gains
+    most, a swap, one more (δ = W_a) or one less (δ = −W_r), at a price of a one at which as many
+    want more as want less. All changes that promise a gain are carried out together if the
+    **true** error falls, else the most promising quarter of them, and so on. When the promise was
+    not kept, since rows that share neighbours add up, κ grows and the share shrinks; when it was,
+    the other way round. So the error never rises, and the number of ones stays: that of the whole
+    matrix, and with `density="per_node"` that of each node.
 
     Works at any layer of any model; where no linear maps are found (see
     `graph_metamers.probe.find_linear_read`) Y is X itself, which takes more time and memory. A
@@ -75,7 +79,7 @@ class Swap(Search):
         Swap(steps=100, stop_at_tol=True, patience=20, seek='nearest')
     """
 
-    steps: int = 300
+    steps: int = 1000
     stop_at_tol: bool = False
     patience: int | None = 20
     seek: Seek = "nearest"
@@ -108,7 +112,8 @@ class Swap(Search):
         saving = Checkpoint(checkpoint, problem)
         x, allowed = self._start(problem, generator)
         read = problem.find_read() or whole_read(problem)
-        walk = _Walk.begun(x, allowed, read)
+        moves = isinstance(problem.vary, BinaryFeatures) and problem.vary.density == "fixed"
+        walk = _Walk.begun(x, allowed, read, moves=moves)
         history: list[float] = []
         saved = saving.resumed(x.device)
         if saved is not None:
@@ -185,40 +190,42 @@ class _Walk:
 
     read: LinearRead
     allowed: Bool[Tensor, "nodes features"] | None
-    ones: Int[Tensor, "nodes most"]  # their columns; a node with fewer repeats one, not `filled`
-    filled: Bool[Tensor, "nodes most"]
+    moves: bool  # whether a node may hand a one to another
+    ones: Int[Tensor, "nodes most"]  # their columns; behind `count` of them the first is repeated
+    count: Int[Tensor, " nodes"]
     probes: Float[Tensor, "nodes probes units"]
     drawn: int  # probes so far
     kappa: float
+    share: float
 
     @classmethod
-    def begun(cls, x: Tensor, allowed: Tensor | None, read: LinearRead) -> "_Walk":
+    def begun(cls, x: Tensor, allowed: Tensor | None, read: LinearRead, *, moves: bool) -> "_Walk":
         count = x.sum(dim=1).long()
         most = int(count.max())
         ones = x.topk(most, dim=1).indices
-        filled = torch.arange(most, device=x.device) < count.unsqueeze(1)
         units = read.weight.shape[1]
         kept = max(4, min(PROBES, PROBE_ENTRIES // (len(x) * units)))
         probes = x.new_zeros(len(x), kept, units)
-        ones = torch.where(filled, ones, ones[:, :1])
-        return cls(read, allowed, ones, filled, probes, drawn=0, kappa=1.0)
+        walk = cls(read, allowed, moves, ones, count, probes, drawn=0, kappa=1.0, share=SHARE)
+        walk._repeat(slice(None))
+        return walk
 
     def state(self) -> dict[str, Any]:
         """What a resumed search needs."""
-        names = ("ones", "probes", "drawn", "kappa")
+        names = ("ones", "count", "probes", "drawn", "kappa", "share")
         return {name: getattr(self, name) for name in names}
 
     def features(self) -> Tensor:
         """X, dense."""
         x = self.probes.new_zeros(len(self.ones), len(self.read.weight))
-        nodes, places = self.filled.nonzero(as_tuple=True)
+        nodes, places = self._filled(slice(None)).nonzero(as_tuple=True)
         x[nodes, self.ones[nodes, places]] = 1
         return x
 
     def rows(self, nodes: Tensor | slice) -> Tensor:
         """Rows of Y = X W: sums of the rows of W where X is one."""
         summed = self.read.weight[self.ones[nodes]]
-        return (summed * self.filled[nodes].unsqueeze(2)).sum(dim=1)
+        return (summed * self._filled(nodes).unsqueeze(2)).sum(dim=1)
 
     def look(self, problem: Problem, generator: torch.Generator) -> tuple[float, Tensor]:
         """The error and its gradient at Y; fresh probes on the way."""
@@ -239,49 +246,66 @@ class _Walk:
     def sweep(
         self, problem: Problem, gradient: Tensor, error: float, generator: torch.Generator
     ) -> None:
-        """Propose a swap for each of a random share of the nodes; carry out what helps."""
+        """Propose a change for each of a random share of the nodes; carry out what helps."""
         order = torch.randperm(len(gradient), generator=generator).to(gradient.device)
-        chosen = order[: max(1, round(SHARE * len(order)))]
-        chosen = chosen[self.filled[chosen].any(dim=1)]
+        nodes = order[: max(2, round(self.share * len(order)))]  # two can hand on a one
         features, units = self.read.weight.shape
         size = max(1, CHUNK_ENTRIES // max(features, units * self.ones.shape[1]))
-        found = [self._proposals(nodes, gradient[nodes]) for nodes in chosen.split(size)]
-        added, slot, gain = (torch.cat(parts) for parts in zip(*found, strict=True))
-        # An infinite gain: nothing could be added.
-        good = (gain < 0).nonzero().view(-1)
-        good = good[gain[good].argsort()]
-        if len(good) == 0:
+        found = [self._proposals(part, gradient[part]) for part in nodes.split(size)]
+        changes = _changes(nodes, _joined(found), moves=self.moves)
+        if len(changes.gain) == 0:
             self.kappa = max(1.0, 0.7 * self.kappa)
             return
-        promised = float(gain[good].sum())
+        promised = float(changes.gain.sum())
         for attempt in range(ATTEMPTS):
-            nodes, slots = chosen[good], slot[good]
-            before = self.ones[nodes, slots]
-            self._place(nodes, slots, added[good])
+            nodes = changes.nodes
+            before = self.ones[nodes], self.count[nodes]
+            self._carry_out(changes)
             y = self.y.index_copy(0, nodes, self.rows(nodes))
             with torch.no_grad():
                 after = problem.mean_error(self.read.activations(y)).item()
             if after < error:
                 kept_promise = (after - error) / promised if attempt == 0 else 0.0
                 break
-            self._place(nodes, slots, before)
-            good = good[: max(1, len(good) // 4)]
+            self._restore(nodes, *before)
+            changes = changes.best(max(1, len(changes.gain) // 4))
         else:
             kept_promise = 0.0
         if kept_promise > 0.6:
             self.kappa = max(0.5, 0.8 * self.kappa)
+            self.share = min(SHARE, 1.2 * self.share)
         elif kept_promise < 0.3:
             self.kappa *= 1.3
+            self.share = max(LEAST_SHARE, 0.8 * self.share)
 
-    def _place(self, nodes: Tensor, slots: Tensor, columns: Tensor) -> None:
-        self.ones[nodes, slots] = columns
-        # Repeats must go on repeating a one.
-        self.ones[nodes] = torch.where(
-            self.filled[nodes], self.ones[nodes], self.ones[nodes][:, :1]
-        )
+    def _carry_out(self, changes: "_Changes") -> None:
+        """Take the ones away, then place the new ones, each behind its node's others."""
+        self.count[changes.losing] -= 1
+        last = self.ones[changes.losing, self.count[changes.losing]]
+        self.ones[changes.losing, changes.slot] = last
+        places = self.count[changes.gaining]
+        missing = int(places.max()) + 1 - self.ones.shape[1]
+        if missing > 0:
+            self.ones = torch.cat([self.ones, self.ones[:, :1].expand(-1, missing)], dim=1)
+        self.ones[changes.gaining, places] = changes.column
+        self.count[changes.gaining] += 1
+        self._repeat(changes.nodes)
 
-    def _proposals(self, nodes: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """For each node the column to add, the slot to remove, and the promised change."""
+    def _restore(self, nodes: Tensor, ones: Tensor, count: Tensor) -> None:
+        self.ones[nodes, : ones.shape[1]], self.count[nodes] = ones, count
+        self._repeat(nodes)
+
+    def _repeat(self, nodes: Tensor | slice) -> None:
+        """Behind the ones of a node its first is repeated."""
+        ones = self.ones[nodes]
+        self.ones[nodes] = torch.where(self._filled(nodes), ones, ones[:, :1])
+
+    def _filled(self, nodes: Tensor | slice) -> Bool[Tensor, "some most"]:
+        places = torch.arange(self.ones.shape[1], device=self.ones.device)
+        return places < self.count[nodes].unsqueeze(1)
+
+    def _proposals(self, nodes: Tensor, gradient: Tensor) -> "_Proposals":
+        """The best swap of each node, the best one to add and the best one to remove."""
         weight, probes = self.read.weight, self.probes[nodes]
         curvature = self.kappa * probes.square().sum(dim=1)
         # Of one entry alone, by the diagonal of H_u: [nodes, features] and [nodes, most]
@@ -293,13 +317,13 @@ class _Walk:
             add.masked_fill_(~self.allowed[nodes], torch.inf)
         held = weight[self.ones[nodes]]
         remove = (held.square() @ curvature.unsqueeze(2) - held @ gradient.unsqueeze(2)).squeeze(2)
-        remove.masked_fill_(~self.filled[nodes], torch.inf)
+        remove.masked_fill_(~self._filled(nodes), torch.inf)
 
         best_add = add.topk(min(SHORTLIST, add.shape[1]), dim=1, largest=False)
         best_remove = remove.topk(min(SHORTLIST, remove.shape[1]), dim=1, largest=False)
         adds, slots = best_add.indices, best_remove.indices
         removes = self.ones[nodes].gather(1, slots)
-        # Of pairs, by the whole of H_u: |P (W_a − W_r)|², P the probes
+        # Of shortlists and pairs, by the whole of H_u: |P (W_a − W_r)|², P the probes
         moves = torch.cat([weight[adds], -weight[removes]], dim=1)
         pressed = moves @ probes.transpose(1, 2)  # [nodes, both shortlists, probes]
         alone = (moves @ gradient.unsqueeze(2)).squeeze(2) + self.kappa * pressed.square().sum(2)
@@ -308,15 +332,96 @@ class _Walk:
         count = adds.shape[1]
         both = pressed[:, :count] @ pressed[:, count:].transpose(1, 2)
         change = alone[:, :count, None] + alone[:, None, count:] + 2 * self.kappa * both
-        gain, place = change.flatten(1).min(dim=1)
-        a, r = place // slots.shape[1], place % slots.shape[1]
-        pick = torch.arange(len(nodes), device=place.device)
-        return adds[pick, a], slots[pick, r], gain
+        swap, pair = change.flatten(1).min(dim=1)
+        add, a = alone[:, :count].min(dim=1)
+        remove, r = alone[:, count:].min(dim=1)
+        return _Proposals(
+            gains=torch.stack([swap, add, remove]),
+            columns=adds.gather(1, torch.stack([pair // slots.shape[1], a], dim=1)).T,
+            slots=slots.gather(1, torch.stack([pair % slots.shape[1], r], dim=1)).T,
+        )
 
     def _chunks(self) -> Iterator[slice]:
         entries = self.ones.shape[1] * self.read.weight.shape[1]
         size = max(1, CHUNK_ENTRIES // entries)
         return (slice(first, first + size) for first in range(0, len(self.ones), size))
+
+
+class _Proposals(NamedTuple):
+    """What each node could do, and what change of the error that promises."""
+
+    gains: Float[Tensor, "3 nodes"]  # of a swap, of one more, of one less
+    columns: Int[Tensor, "2 nodes"]  # to add: in a swap, and as one more
+    slots: Int[Tensor, "2 nodes"]  # to remove: in a swap, and as one less
+
+
+class _Changes(NamedTuple):
+    """Changes that keep the number of ones, the most promising first.
+
+    Each places a one at `gaining`, `column`, and takes away that in `losing`, `slot`; in a swap
+    the two are the same node. No node has part in two changes.
+    """
+
+    gaining: Int[Tensor, " changes"]
+    column: Int[Tensor, " changes"]
+    losing: Int[Tensor, " changes"]
+    slot: Int[Tensor, " changes"]
+    gain: Float[Tensor, " changes"]
+
+    @property
+    def nodes(self) -> Tensor:
+        return torch.cat([self.gaining, self.losing]).unique()
+
+    def best(self, count: int) -> "_Changes":
+        order = self.gain.argsort()[:count]
+        return _Changes(*(part[order] for part in self))
+
+
+def _joined(parts: list[_Proposals]) -> _Proposals:
+    return _Proposals(*(torch.cat(same, dim=1) for same in zip(*parts, strict=True)))
+
+
+def _changes(nodes: Tensor, proposals: _Proposals, *, moves: bool) -> _Changes:
+    """The changes that promise a gain; with `moves` a node may hand a one to another.
+
+    Then each does what gains most at a price of a one at which as many want one more as want one
+    less; the most eager of the ones and of the others are paired.
+    """
+    gains, columns, slots = proposals
+    swap, add, remove = gains
+    choice = _at_balance(gains) if moves else torch.where(swap < 0, SWAP, 0)
+    swapping = (choice == SWAP).nonzero().view(-1)
+    adding, removing = ((choice == way).nonzero().view(-1) for way in (ADD, REMOVE))
+    pairs = min(len(adding), len(removing))
+    adding = adding[add[adding].argsort()][:pairs]
+    removing = removing[remove[removing].argsort()][:pairs]
+    changes = _Changes(
+        gaining=nodes[torch.cat([swapping, adding])],
+        column=torch.cat([columns[0, swapping], columns[1, adding]]),
+        losing=nodes[torch.cat([swapping, removing])],
+        slot=torch.cat([slots[0, swapping], slots[1, removing]]),
+        gain=torch.cat([swap[swapping], add[adding] + remove[removing]]),
+    )
+    return changes.best(len(changes.gain))
+
+
+def _at_balance(gains: Tensor) -> Int[Tensor, " nodes"]:
+    """What each node chooses at the price of a one at which the choices balance: 0 is nothing."""
+    _, add, remove = gains
+    finite = gains[1:][gains[1:].isfinite()].abs()
+    high = float(finite.max()) if len(finite) else 0.0
+    low = -high
+    nothing = torch.zeros_like(gains[:1])
+    choice = torch.zeros_like(add, dtype=torch.long)
+    for _ in range(BISECTIONS):
+        price = (low + high) / 2
+        priced = torch.stack([gains[0], add - price, remove + price])
+        choice = torch.cat([nothing, priced]).argmin(dim=0)
+        surplus = int((choice == ADD).sum() - (choice == REMOVE).sum())
+        if surplus == 0:
+            break
+        low, high = (low, price) if surplus > 0 else (price, high)
+    return choice
 
 
 def _placed(x: Tensor, allowed: Tensor | None, generator: torch.Generator, *, keep: bool) -> Tensor:
