@@ -1,5 +1,6 @@
 """Whether what a search found is a metamer: its nulls, and what is proved to be impossible."""
 
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ def _draw(problem: Problem) -> Nulls:
     generator = torch.Generator().manual_seed(SEED)
     error_of = narrow_error(problem)
     with torch.no_grad():
-        starts = (problem.vary.random(problem.data, generator) for _ in range(SAMPLES))
+        starts = itertools.islice(problem.vary.randoms(problem.data, generator), SAMPLES)
         nulls = {"start": torch.stack([error_of(start).double().cpu() for start in starts])}
     if all(_by_node(h, problem.data) and len(h) > 1 for h in problem.targets):
         # In a small or symmetric graph many permutations change nothing: they are the reference.

@@ -1,5 +1,6 @@
 """What may vary about features: the hard matrix, the gradient through it, and its start."""
 
+import itertools
 import math
 
 import numpy as np
@@ -278,6 +279,25 @@ def test_start_depends_on_the_generator_alone(vary):
     assert torch.equal(first, second)
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.equal(first, vary.start(data, generator(4)).parameters[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "vary",
+    [
+        *(gm.BinaryFeatures(density=kept) for kept in ("fixed", "per_node", "learned")),
+        gm.ContinuousFeatures(),
+        gm.ContinuousFeatures(low=None, high=1.5),
+    ],
+    ids=str,
+)
+def test_many_random_graphs_are_those_drawn_one_by_one(vary, dtype):
+    data = gm.datasets.csbm(nodes=300, features=260)  # enough for a sampled threshold
+    data.x = data.x.to(dtype)
+    one_by_one = torch.Generator().manual_seed(5)
+    drawn = vary.randoms(data, torch.Generator().manual_seed(5))
+    for graph in itertools.islice(drawn, 6):
+        assert torch.equal(graph.x, vary.random(data, one_by_one).x)
 
 
 def test_the_reference_is_not_changed_and_the_rest_is_shared():

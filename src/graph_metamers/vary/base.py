@@ -7,6 +7,7 @@ settings; `Variable` is one run's free quantities. A search **must** be able to 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -58,3 +59,8 @@ class Vary(ABC):
     def random(self, data: Data, generator: torch.Generator) -> Data:
         """The hard graph that a search starts from: what one gets without any search."""
         return self.start(data, generator).render()
+
+    def randoms(self, data: Data, generator: torch.Generator) -> Iterator[Data]:
+        """One `random` graph after another, without end; the next may overwrite the last."""
+        while True:
+            yield self.random(data, generator)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,6 +81,9 @@ class BinaryFeatures(Vary):
     def start(self, data: Data, generator: torch.Generator) -> "BinaryVariable":
         self.check(data)
         return BinaryVariable(self, data, generator)
+
+    def randoms(self, data: Data, generator: torch.Generator) -> Iterator[Data]:
+        return _redrawn(self.start(data, generator), _features(data), generator)
 
 
 class BinaryVariable(Variable):
@@ -302,6 +306,9 @@ class ContinuousFeatures(Vary):
         self.check(data)
         return ContinuousVariable(self, data, generator)
 
+    def randoms(self, data: Data, generator: torch.Generator) -> Iterator[Data]:
+        return _redrawn(self.start(data, generator), _features(data), generator)
+
 
 class ContinuousVariable(Variable):
     """One run of `ContinuousFeatures`."""
@@ -352,9 +359,24 @@ class _Clip(Function):
 def random_features(x: Matrix, generator: torch.Generator) -> Matrix:
     """A random matrix with the column means and standard deviations of `x` (Eq. 7)."""
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-    mean = x.mean(dim=0)
-    spread = x.std(dim=0) if len(x) > 1 else torch.zeros_like(mean)
+    mean, spread = _moments(x)
     return noise.mul_(spread).add_(mean)
+
+
+def _moments(x: Matrix) -> tuple[Tensor, Tensor]:
+    mean = x.mean(dim=0)
+    return mean, x.std(dim=0) if len(x) > 1 else torch.zeros_like(mean)
+
+
+def _redrawn(
+    variable: "BinaryVariable | ContinuousVariable", x: Matrix, generator: torch.Generator
+) -> Iterator[Data]:
+    """What the variable renders, and then again with other soft values, in the same memory."""
+    mean, spread = _moments(x)
+    soft, noise = variable.parameters[0].detach(), torch.empty(x.shape, dtype=x.dtype)
+    while True:
+        yield variable.render()
+        soft.copy_(noise.normal_(generator=generator)).mul_(spread).add_(mean)
 
 
 def with_features(data: Data, x: Matrix) -> Data:
