@@ -3,6 +3,7 @@
 python benchmarks/reproduction_page.py
 """
 
+import itertools
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from graph_metamers.paper.words import cell_text, claim_text
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
+WIDER = ("fig7-paper", "fig7-paper-2000-steps")  # where other widths stand
 LONG = 40  # rows, above which a table is left to the page and to the JSON
 
 
@@ -41,11 +43,12 @@ def claim_rows(sheets: list[Sheet]) -> list[str]:
 
 
 def far_rows(sheets: list[Sheet]) -> list[str]:
-    """The cells of Table 1 that are not near the paper's, with what other widths give."""
+    """The cells of Table 1 that are not near the paper's, with what other widths and T give."""
     known = {sheet.name: sheet for sheet in sheets}
-    wide = {
-        (row["dataset"], row["model"], row["hidden"]): row
-        for row in (known["fig7-paper"].rows if "fig7-paper" in known else [])
+    other = {
+        (name, row["dataset"], row["model"], row["hidden"]): row
+        for name in WIDER
+        for row in (known[name].rows if name in known else [])
     }
     lines: list[str] = []
     for row in known["table1-paper"].rows:
@@ -54,9 +57,9 @@ def far_rows(sheets: list[Sheet]) -> list[str]:
         cells = [TITLES[row["dataset"]], TITLES[row["model"]], f"{row['activation_error']:.1e}"]
         cells += [f"{100 * row[f'paper_{name}']:.1f}" for name in NEAR]
         cells += [f"{100 * row[name]:.1f}" for name in NEAR]
-        for width in WIDTHS[1:]:
-            other = wide.get((row["dataset"], row["model"], width))
-            cells.append(" / ".join(f"{100 * other[n]:.1f}" for n in NEAR) if other else "")
+        for name, width in itertools.product(WIDER, WIDTHS[1:]):
+            found = other.get((name, row["dataset"], row["model"], width))
+            cells.append(" / ".join(f"{100 * found[n]:.1f}" for n in NEAR) if found else "")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
