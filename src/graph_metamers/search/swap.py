@@ -388,6 +388,7 @@ def _changes(nodes: Tensor, proposals: _Proposals, *, moves: bool) -> _Changes:
     less; the most eager of the ones and of the others are paired.
     """
     gains, columns, slots = proposals
+    gains = gains.nan_to_num(nan=torch.inf, posinf=torch.inf)  # no promise
     swap, add, remove = gains
     choice = _at_balance(gains) if moves else torch.where(swap < 0, SWAP, 0)
     swapping = (choice == SWAP).nonzero().view(-1)
