@@ -13,7 +13,8 @@ from torch_geometric.data import Data
 
 import graph_metamers as gm
 from graph_metamers.search import Adam, Problem
-from graph_metamers.vary.features import largest, random_features, with_features
+from graph_metamers.vary.features import random_features, with_features
+from graph_metamers.vary.largest import largest
 
 quick = settings(deadline=None, max_examples=40)
 

@@ -22,7 +22,7 @@ from graph_metamers.search.base import (
 )
 from graph_metamers.search.checkpoint import Checkpoint
 from graph_metamers.vary import Edges, Vary
-from graph_metamers.vary.features import largest
+from graph_metamers.vary.largest import largest
 from graph_metamers.vary.operators import WEIGHT, straight_through
 from graph_metamers.vary.rewiring import Pairs, Rewiring
 

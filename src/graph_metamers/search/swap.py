@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,6 +25,7 @@ from graph_metamers.search.base import (
     whole_read,
 )
 from graph_metamers.search.checkpoint import Checkpoint
+from graph_metamers.search.feature_gains import Changes, Proposals, balanced, joined
 from graph_metamers.vary import BinaryFeatures, Vary, with_features
 
 SHARE, LEAST_SHARE = 0.4, 0.02  # of the nodes that are looked at in a sweep
@@ -33,8 +34,6 @@ PROBES, FRESH = 32, 2  # gradients of random combinations kept, and drawn anew i
 PROBE_ENTRIES = 1 << 27  # at most, for all of them
 CHUNK_ENTRIES = 1 << 24  # scores in memory at a time
 ATTEMPTS = 4  # each with a quarter of the changes of the one before
-BISECTIONS = 30
-SWAP, ADD, REMOVE = 1, 2, 3  # what a node can do
 
 
 @dataclass(frozen=True)
@@ -252,7 +251,7 @@ class _Walk:
         features, units = self.read.weight.shape
         size = max(1, CHUNK_ENTRIES // max(features, units * self.ones.shape[1]))
         found = [self._proposals(part, gradient[part]) for part in nodes.split(size)]
-        changes = _changes(nodes, _joined(found), moves=self.moves)
+        changes = balanced(nodes, joined(found), moves=self.moves)
         if len(changes.gain) == 0:
             self.kappa = max(1.0, 0.7 * self.kappa)
             return
@@ -278,7 +277,7 @@ class _Walk:
             self.kappa *= 1.3
             self.share = max(LEAST_SHARE, 0.8 * self.share)
 
-    def _carry_out(self, changes: "_Changes") -> None:
+    def _carry_out(self, changes: Changes) -> None:
         """Take the ones away, then place the new ones, each behind its node's others."""
         self.count[changes.losing] -= 1
         last = self.ones[changes.losing, self.count[changes.losing]]
@@ -304,7 +303,7 @@ class _Walk:
         places = torch.arange(self.ones.shape[1], device=self.ones.device)
         return places < self.count[nodes].unsqueeze(1)
 
-    def _proposals(self, nodes: Tensor, gradient: Tensor) -> "_Proposals":
+    def _proposals(self, nodes: Tensor, gradient: Tensor) -> Proposals:
         """The best swap of each node, the best one to add and the best one to remove."""
         weight, probes = self.read.weight, self.probes[nodes]
         curvature = self.kappa * probes.square().sum(dim=1)
@@ -335,7 +334,7 @@ class _Walk:
         swap, pair = change.flatten(1).min(dim=1)
         add, a = alone[:, :count].min(dim=1)
         remove, r = alone[:, count:].min(dim=1)
-        return _Proposals(
+        return Proposals(
             gains=torch.stack([swap, add, remove]),
             columns=adds.gather(1, torch.stack([pair // slots.shape[1], a], dim=1)).T,
             slots=slots.gather(1, torch.stack([pair % slots.shape[1], r], dim=1)).T,
@@ -345,84 +344,6 @@ class _Walk:
         entries = self.ones.shape[1] * self.read.weight.shape[1]
         size = max(1, CHUNK_ENTRIES // entries)
         return (slice(first, first + size) for first in range(0, len(self.ones), size))
-
-
-class _Proposals(NamedTuple):
-    """What each node could do, and what change of the error that promises."""
-
-    gains: Float[Tensor, "3 nodes"]  # of a swap, of one more, of one less
-    columns: Int[Tensor, "2 nodes"]  # to add: in a swap, and as one more
-    slots: Int[Tensor, "2 nodes"]  # to remove: in a swap, and as one less
-
-
-class _Changes(NamedTuple):
-    """Changes that keep the number of ones, the most promising first.
-
-    Each places a one at `gaining`, `column`, and takes away that in `losing`, `slot`; in a swap
-    the two are the same node. No node has part in two changes.
-    """
-
-    gaining: Int[Tensor, " changes"]
-    column: Int[Tensor, " changes"]
-    losing: Int[Tensor, " changes"]
-    slot: Int[Tensor, " changes"]
-    gain: Float[Tensor, " changes"]
-
-    @property
-    def nodes(self) -> Tensor:
-        return torch.cat([self.gaining, self.losing]).unique()
-
-    def best(self, count: int) -> "_Changes":
-        order = self.gain.argsort()[:count]
-        return _Changes(*(part[order] for part in self))
-
-
-def _joined(parts: list[_Proposals]) -> _Proposals:
-    return _Proposals(*(torch.cat(same, dim=1) for same in zip(*parts, strict=True)))
-
-
-def _changes(nodes: Tensor, proposals: _Proposals, *, moves: bool) -> _Changes:
-    """The changes that promise a gain; with `moves` a node may hand a one to another.
-
-    Then each does what gains most at a price of a one at which as many want one more as want one
-    less; the most eager of the ones and of the others are paired.
-    """
-    gains, columns, slots = proposals
-    gains = gains.nan_to_num(nan=torch.inf, posinf=torch.inf)  # no promise
-    swap, add, remove = gains
-    choice = _at_balance(gains) if moves else torch.where(swap < 0, SWAP, 0)
-    swapping = (choice == SWAP).nonzero().view(-1)
-    adding, removing = ((choice == way).nonzero().view(-1) for way in (ADD, REMOVE))
-    pairs = min(len(adding), len(removing))
-    adding = adding[add[adding].argsort()][:pairs]
-    removing = removing[remove[removing].argsort()][:pairs]
-    changes = _Changes(
-        gaining=nodes[torch.cat([swapping, adding])],
-        column=torch.cat([columns[0, swapping], columns[1, adding]]),
-        losing=nodes[torch.cat([swapping, removing])],
-        slot=torch.cat([slots[0, swapping], slots[1, removing]]),
-        gain=torch.cat([swap[swapping], add[adding] + remove[removing]]),
-    )
-    return changes.best(len(changes.gain))
-
-
-def _at_balance(gains: Tensor) -> Int[Tensor, " nodes"]:
-    """What each node chooses at the price of a one at which the choices balance: 0 is nothing."""
-    _, add, remove = gains
-    finite = gains[1:][gains[1:].isfinite()].abs()
-    high = float(finite.max()) if len(finite) else 0.0
-    low = -high
-    nothing = torch.zeros_like(gains[:1])
-    choice = torch.zeros_like(add, dtype=torch.long)
-    for _ in range(BISECTIONS):
-        price = (low + high) / 2
-        priced = torch.stack([gains[0], add - price, remove + price])
-        choice = torch.cat([nothing, priced]).argmin(dim=0)
-        surplus = int((choice == ADD).sum() - (choice == REMOVE).sum())
-        if surplus == 0:
-            break
-        low, high = (low, price) if surplus > 0 else (price, high)
-    return choice
 
 
 def _placed(x: Tensor, allowed: Tensor | None, generator: torch.Generator, *, keep: bool) -> Tensor:

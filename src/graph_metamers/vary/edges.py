@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError, check_positive
 from graph_metamers.vary.base import Variable, Vary
-from graph_metamers.vary.features import largest
+from graph_metamers.vary.largest import largest
 from graph_metamers.vary.operators import ADJACENCY, straight_through
 from graph_metamers.vary.rewiring import Rewiring, is_symmetric
 

@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError
 from graph_metamers.vary.base import Variable, Vary
+from graph_metamers.vary.largest import largest
 
 Matrix = Float[Tensor, "nodes features"]
 
@@ -175,39 +176,6 @@ def _blocks(x: Matrix, entries: int = 1 << 18) -> tuple[Tensor, ...]:
     return x.split(max(1, entries // x.shape[1]))
 
 
-def largest(
-    values: Float[Tensor, " entries"], count: int, *, guess: float = -math.inf
-) -> Int[Tensor, " count"]:
-    """Indices of the `count` largest values; of equal ones, those that come first; NaN is least.
-
-    The same set as `torch.topk`, without sorting: a threshold that lies a little below the one
-    wanted is guessed, and only what exceeds it is looked at closely.
-
-    Args:
-        values: Any values.
-        count: How many.
-        guess: A value believed to lie a little below the count-th largest; a bad one costs time
-            and changes nothing. Without one, a sample of the values gives it.
-
-    >>> largest(torch.tensor([0.1, 0.9, 0.5, 0.5, 0.2]), 2)
-    tensor([1, 2])
-    """
-    values = values.detach()
-    candidates = _above(values, guess, count)
-    if candidates is None:
-        candidates = _above(values, _sampled_guess(values, count), count)
-    chosen = values if candidates is None else values[candidates]
-    threshold = chosen.kthvalue(len(chosen) - count + 1).values
-    places = (chosen >= threshold).nonzero().view(-1)
-    if len(places) > count:  # ties
-        above = (chosen > threshold).nonzero().view(-1)
-        ties = (chosen == threshold).nonzero().view(-1)[: count - len(above)]
-        places = torch.cat([above, ties])
-    if len(places) < count:  # NaN compares with nothing
-        return largest(values.masked_fill(values.isnan(), -math.inf), count)
-    return places if candidates is None else candidates[places]
-
-
 def _largest_of_rows(values: Matrix, counts: Int[Tensor, " nodes"]) -> Int[Tensor, " count"]:
     """Flat indices of the `counts` largest values of each row."""
     most = int(counts.max())
@@ -216,25 +184,6 @@ def _largest_of_rows(values: Matrix, counts: Int[Tensor, " nodes"]) -> Int[Tenso
         as_tuple=True
     )
     return rows * values.shape[1] + order[rows, ranks]
-
-
-def _above(values: Tensor, guess: float, count: int) -> Tensor | None:
-    if not math.isfinite(guess):
-        return None
-    candidates = (values >= guess).nonzero().view(-1)
-    return candidates if len(candidates) >= count else None
-
-
-def _sampled_guess(values: Tensor, count: int, sample: int = 1 << 14) -> float:
-    if len(values) < 4 * sample:
-        return -math.inf
-    # Multiples of a large prime, so that all rows and columns are met alike.
-    places = torch.arange(sample, device=values.device) * 2_654_435_761 % len(values)
-    expected = count / len(values) * sample
-    rank = math.ceil(expected + 5 * math.sqrt(expected) + 5)
-    if rank >= sample // 2:
-        return -math.inf
-    return float(values[places].kthvalue(sample - rank + 1).values)
 
 
 def _marginal(values: Tensor, ones: int) -> Tensor:

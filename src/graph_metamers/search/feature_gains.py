@@ -1,0 +1,88 @@
+"""What an exchange of ones among the nodes promises, and which exchanges go together."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+SWAP, ADD, REMOVE = 1, 2, 3  # what a node can do
+BISECTIONS = 30
+
+
+class Proposals(NamedTuple):
+    """What each node could do, and what change of the error that promises."""
+
+    gains: Float[Tensor, "3 nodes"]  # of a swap, of one more, of one less
+    columns: Int[Tensor, "2 nodes"]  # to add: in a swap, and as one more
+    slots: Int[Tensor, "2 nodes"]  # to remove: in a swap, and as one less
+
+
+class Changes(NamedTuple):
+    """Changes that keep the number of ones, the most promising first.
+
+    Each places a one at `gaining`, `column`, and takes away that in `losing`, `slot`; in a swap
+    the two are the same node. No node has part in two changes.
+    """
+
+    gaining: Int[Tensor, " changes"]
+    column: Int[Tensor, " changes"]
+    losing: Int[Tensor, " changes"]
+    slot: Int[Tensor, " changes"]
+    gain: Float[Tensor, " changes"]
+
+    @property
+    def nodes(self) -> Tensor:
+        return torch.cat([self.gaining, self.losing]).unique()
+
+    def best(self, count: int) -> "Changes":
+        order = self.gain.argsort()[:count]
+        return Changes(*(part[order] for part in self))
+
+
+def joined(parts: list[Proposals]) -> Proposals:
+    return Proposals(*(torch.cat(same, dim=1) for same in zip(*parts, strict=True)))
+
+
+def balanced(nodes: Tensor, proposals: Proposals, *, moves: bool) -> Changes:
+    """The changes that promise a gain; with `moves` a node may hand a one to another.
+
+    Then each does what gains most at a price of a one at which as many want one more as want one
+    less; the most eager of the ones and of the others are paired.
+    """
+    gains, columns, slots = proposals
+    gains = gains.nan_to_num(nan=torch.inf, posinf=torch.inf)  # no promise
+    swap, add, remove = gains
+    choice = _at_balance(gains) if moves else torch.where(swap < 0, SWAP, 0)
+    swapping = (choice == SWAP).nonzero().view(-1)
+    adding, removing = ((choice == way).nonzero().view(-1) for way in (ADD, REMOVE))
+    pairs = min(len(adding), len(removing))
+    adding = adding[add[adding].argsort()][:pairs]
+    removing = removing[remove[removing].argsort()][:pairs]
+    changes = Changes(
+        gaining=nodes[torch.cat([swapping, adding])],
+        column=torch.cat([columns[0, swapping], columns[1, adding]]),
+        losing=nodes[torch.cat([swapping, removing])],
+        slot=torch.cat([slots[0, swapping], slots[1, removing]]),
+        gain=torch.cat([swap[swapping], add[adding] + remove[removing]]),
+    )
+    return changes.best(len(changes.gain))
+
+
+def _at_balance(gains: Tensor) -> Int[Tensor, " nodes"]:
+    """What each node chooses at the price of a one at which the choices balance: 0 is nothing."""
+    _, add, remove = gains
+    finite = gains[1:][gains[1:].isfinite()].abs()
+    high = float(finite.max()) if len(finite) else 0.0
+    low = -high
+    nothing = torch.zeros_like(gains[:1])
+    choice = torch.zeros_like(add, dtype=torch.long)
+    for _ in range(BISECTIONS):
+        price = (low + high) / 2
+        priced = torch.stack([gains[0], add - price, remove + price])
+        choice = torch.cat([nothing, priced]).argmin(dim=0)
+        surplus = int((choice == ADD).sum() - (choice == REMOVE).sum())
+        if surplus == 0:
+            break
+        low, high = (low, price) if surplus > 0 else (price, high)
+    return choice
