@@ -209,3 +209,8 @@ def test_what_there_is(command, names, run):
     lines = told.out.splitlines()
     assert [line.split()[0] for line in lines] == names
     assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_the_version_is_told(run):
+    told = run("--version")
+    assert (told.code, told.out) == (0, f"graph-metamers {gm.__version__}\n")

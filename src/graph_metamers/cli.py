@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import nn
 from torch_geometric.data import Data
 
-from graph_metamers import datasets, zoo
+from graph_metamers import __version__, datasets, zoo
 from graph_metamers.audit import Audit, audit
 from graph_metamers.benchmark.command import benchmark_command
 from graph_metamers.errors import InputError, listing
@@ -49,6 +49,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"graph-metamers {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _general(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Say the version.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None: ...
 
 
 class SearchName(StrEnum):
