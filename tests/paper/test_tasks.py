@@ -5,7 +5,7 @@ import torch
 
 import graph_metamers as gm
 from graph_metamers.jobs import Inline, Job, Store, run
-from graph_metamers.paper.grid import Options, search_job
+from graph_metamers.paper.grid import Options, model_options, search_job
 from graph_metamers.paper.tasks import configured, trained_model
 
 SHORT = Options(seeds=1, steps=3)
@@ -21,7 +21,8 @@ def found(store: Store, job: Job):
 def test_a_search_is_that_of_the_library(tmp_path):
     row = found(Store(tmp_path), search_job(SHORT, "csbm", "gcn", 1))
     data = gm.datasets.load("csbm")
-    model = gm.zoo.train("gcn", data, seed=1, progress=False).model
+    training = gm.zoo.Training(epochs=500, patience=None, validate_every=50)
+    model = gm.zoo.train("gcn", data, seed=1, hidden=32, training=training, progress=False).model
     m = gm.metamer(model, data, "layer1", search=gm.Adam(steps=3, patience=None), seed=1)
     assert row["activation_error"] == m.activation_error
     assert row["feature_similarity"] == m.scores["feature_similarity"]
@@ -36,7 +37,9 @@ def test_options_reach_the_model_and_its_training():
     trained = trained_model("gcn", data, 0, options)
     assert trained.model.layer_names == ["layer1", "layer2", "layer3"]
     assert trained.provenance["options"] == {"hidden": 8, "depth": 3}
-    assert trained.provenance["training"]["adversarial"] is not None
+    training = trained.provenance["training"]
+    assert (training["epochs"], training["patience"], training["lr"]) == (500, None, 1e-3)
+    assert training["adversarial"] is not None
 
 
 def test_a_metamer_that_is_to_be_shown_is_kept(tmp_path):
@@ -57,13 +60,14 @@ def test_edges_vary_on_the_undirected_graph(tmp_path):
 def test_a_metamer_is_shown_to_another_model_and_trained_on(tmp_path):
     asked = {"dataset": "csbm", "source": "gcn", "target": "gin", "seed": 0, "search": "auto"}
     asked |= {"steps": 5, "device": "cpu", "protocol": 1}
+    asked |= {f"{who}_options": model_options(asked[who]) for who in ("source", "target")}
     job = Job.of("graph_metamers.paper.tasks:transfer_rows", **asked)
     row = found(Store(tmp_path), job)
     data = gm.datasets.load("csbm")
-    gcn, gin = (gm.zoo.train(name, data, progress=False).model for name in ("gcn", "gin"))
+    gcn, gin = (trained_model(name, data, 0, model_options(name)).model for name in ("gcn", "gin"))
     search = gm.Auto(steps=5, stop_at_tol=True)
     m = gm.metamer(gcn, data, "layer1", search=search)
-    again = gm.zoo.train("gin", m.data, progress=False).model
+    again = trained_model("gin", m.data, 0, model_options("gin")).model
 
     def classes(model, graph):
         with torch.no_grad():

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.autograd import grad
 from torch_geometric.data import Data
 
 import graph_metamers as gm
@@ -459,3 +460,42 @@ def test_per_node_ones_are_the_largest_of_each_row():
     for row, values, ones in zip(x, soft.detach(), data.x.sum(dim=1).int(), strict=True):
         largest = values.sort(descending=True).indices[: int(ones)]
         assert sorted(largest.tolist()) == row.nonzero().view(-1).tolist()
+
+
+# ------------------------------------------------------------------------------- product
+
+VARIES = [
+    gm.BinaryFeatures(),
+    gm.BinaryFeatures(slope=3.0, margin=0.5),
+    gm.BinaryFeatures(density="per_node"),
+    gm.BinaryFeatures(density="learned"),
+    gm.ContinuousFeatures(),
+    gm.ContinuousFeatures(low=0.2, high=0.6),
+    gm.ContinuousFeatures(low=None),
+]
+
+
+@pytest.mark.parametrize("vary", VARIES, ids=str)
+@pytest.mark.parametrize("shape", [(7, 5), (700, 400)])  # one block of rows, and two
+def test_the_product_is_that_of_the_rendered_features_with_its_gradient(vary, shape):
+    data = binary(*shape, density=0.02, dtype=torch.float64)  # some nodes have no ones
+    if isinstance(vary, gm.ContinuousFeatures):
+        x = torch.rand(shape, generator=generator(1), dtype=torch.float64)
+        data = Data(x=x.clamp(0.2, 0.6))
+    weight = torch.randn(shape[1], 3, generator=generator(2), dtype=torch.float64)
+    wanted = torch.randn(shape[0], 3, generator=generator(3), dtype=torch.float64)
+    variable = vary.start(data, generator())
+    for _ in range(2):  # ones that are elsewhere the second time
+        graph = variable.render()
+        plain = graph.x @ weight
+        product = variable.product(graph, weight)
+        torch.testing.assert_close(product, plain)
+        found, expected = (
+            [g.clone() for g in grad((y * wanted).sum(), variable.parameters, retain_graph=True)]
+            for y in (product, plain)
+        )
+        assert all(bool(g.any()) for g in expected)
+        torch.testing.assert_close(found, expected)
+        with torch.no_grad():
+            for parameter, gradient in zip(variable.parameters, expected, strict=True):
+                parameter -= 0.1 * gradient / gradient.abs().max()

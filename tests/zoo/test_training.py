@@ -70,6 +70,21 @@ def test_patience_ends_it(small, tmp_path):
     assert len(trained.history) == best + 1 + 7 < 100
 
 
+def test_without_patience_the_last_weights_stay(small, tmp_path):
+    def validation_loss(patience: int | None) -> tuple[float, list[float]]:
+        training = Training(lr=0.1, epochs=60, patience=patience)
+        trained = train("gcn", small, training=training, cache=tmp_path)
+        with torch.no_grad():
+            scores = trained.model(small.x, small.edge_index)[small.val_mask]
+        return float(F.cross_entropy(scores, small.y[small.val_mask])), trained.history
+
+    last, history = validation_loss(None)
+    assert (len(history), last) == (60, pytest.approx(history[-1]))
+    least, same = validation_loss(60)
+    assert same == history
+    assert least == pytest.approx(min(history)) != pytest.approx(last)
+
+
 def test_it_learns(tmp_path):
     """Three classes of 100 nodes with strong words and links: chance is 1/3, most is learnt."""
     data = gm.datasets.csbm(nodes=300, features=200, density=0.05)

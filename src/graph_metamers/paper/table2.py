@@ -10,7 +10,15 @@ from matplotlib.figure import Figure
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.measure import holm, paired_test
 from graph_metamers.paper.cells import counted, mean, values
-from graph_metamers.paper.grid import MODELS, PROTOCOL, TASKS, TITLES, Options, chosen
+from graph_metamers.paper.grid import (
+    MODELS,
+    PROTOCOL,
+    TASKS,
+    TITLES,
+    Options,
+    chosen,
+    model_options,
+)
 from graph_metamers.paper.item import Claim, Column, Item
 from graph_metamers.paper.pictures import matrices
 from graph_metamers.paper.reported import table2
@@ -29,7 +37,9 @@ def grid(options: Options) -> list[Job]:
             f"{TASKS}:transfer_rows",
             dataset=dataset,
             source=source,
+            source_options=model_options(source),
             target=target,
+            target_options=model_options(target),
             seed=seed,
             search=options.search,
             steps=options.steps,

@@ -21,6 +21,7 @@ from graph_metamers.vary import Edges, Vary
 
 TOL = 1e-2  # activation error at which a graph counts as matched, and at which cells are compared
 STEPS = 1000  # T, which the paper does not give
+EPOCHS = 500  # nor this; see docs/reproduction.md
 
 
 def search_rows(
@@ -78,7 +79,9 @@ def transfer_rows(
     *,
     dataset: str,
     source: str,
+    source_options: dict[str, Any],
     target: str,
+    target_options: dict[str, Any],
     seed: int,
     search: str,
     steps: int | None,
@@ -91,7 +94,9 @@ def transfer_rows(
         work: The job's folder; it keeps the search's state there.
         dataset: Name of the graph.
         source: The model whose metamer it is, at layer 1.
+        source_options: Its options, as in `search_rows`.
         target: The model that sees it.
+        target_options: Its options.
         seed: Seed of all trainings and of the random start.
         search: As in `search_rows`.
         steps: Of the search; None for the setting's own.
@@ -105,9 +110,10 @@ def transfer_rows(
         both, trained on the graph (`shown_match`).
     """
     data = graph(dataset, "features", device)
-    m = _shared_metamer(work, data, source, seed, configured(search, steps))
-    plain = trained_model(target, data, seed, {}).model
-    again = trained_model(target, m.data, seed, {}).model
+    shower = trained_model(source, data, seed, source_options).model
+    m = _shared_metamer(work, data, source, shower, seed, configured(search, steps))
+    plain = trained_model(target, data, seed, target_options).model
+    again = trained_model(target, m.data, seed, target_options).model
     seen, shown = classes(plain, data), classes(plain, m.data)
     transfer = {
         "plain": _test_accuracy(seen, data),
@@ -124,9 +130,13 @@ def graph(dataset: str, vary: str, device: str) -> Data:
 
 
 def trained_model(model: str, data: Data, seed: int, options: dict[str, Any]) -> zoo.Trained:
-    """The zoo's model as the options say, trained or from the cache."""
+    """The zoo's model as the options say, trained or from the cache.
+
+    At the paper's learning rate, for a number of epochs, whatever the validation nodes say.
+    """
     rest = dict(options)
-    training = zoo.MODELS[model].default_training
+    usual = zoo.MODELS[model].default_training
+    training = replace(usual, epochs=EPOCHS, patience=None, validate_every=EPOCHS // 10)
     if rest.pop("adversarial", False):
         training = replace(training, adversarial=zoo.AdversarialTraining())
     return zoo.train(model, data, seed=seed, training=training, progress=False, **rest)
@@ -164,12 +174,13 @@ def _test_accuracy(predicted: Tensor, data: Data) -> float:
     return float((predicted == data.y)[data.test_mask].double().mean())
 
 
-def _shared_metamer(work: Path, data: Data, source: str, seed: int, search: Search) -> Metamer:
+def _shared_metamer(
+    work: Path, data: Data, source: str, model: nn.Module, seed: int, search: Search
+) -> Metamer:
     """A metamer that several jobs need, kept in the cache by the first of them.
 
     Two that look for it at the same time find the same.
     """
-    model = trained_model(source, data, seed, {}).model
     key = digest(model, graph_tensors(data), search, seed, TOL, str(torch.__version__))
     path = datasets.cache_folder() / "metamers" / f"{source}-{key}.pt"
     if not path.exists():

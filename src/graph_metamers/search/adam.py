@@ -91,7 +91,7 @@ class Adam(Search):
             generator.set_state(saved["generator"].cpu())
             best.resume(saved["best"])
             history.extend(saved["history"])
-        error_of = narrow_error(problem)
+        error_of = narrow_error(problem, variable)
         lowest = list(itertools.accumulate(history, min))  # the least error up to each step
 
         status = None

@@ -17,7 +17,15 @@ from graph_metamers.errors import InputError, listing
 from graph_metamers.probe.flows import Flow
 from graph_metamers.probe.reads import LinearRead
 from graph_metamers.progress import Watch
-from graph_metamers.vary import BinaryFeatures, ContinuousFeatures, Edges, Vary, with_features
+from graph_metamers.vary import (
+    BinaryFeatures,
+    ContinuousFeatures,
+    Edges,
+    FeatureVariable,
+    Variable,
+    Vary,
+    with_features,
+)
 
 Record = Callable[[Callable[[], list[Tensor]]], tuple[list[Tensor], list[Flow]]]
 Seek = Literal["nearest", "random", "farthest"]
@@ -310,11 +318,15 @@ def whole_read(problem: Problem) -> LinearRead:
     return LinearRead(torch.eye(x.shape[1], dtype=x.dtype, device=x.device), activations)
 
 
-def narrow_error(problem: Problem) -> Callable[[Data], Tensor]:
+def narrow_error(problem: Problem, variable: Variable | None = None) -> Callable[[Data], Tensor]:
     """The error of a graph, through the layers' linear read where there is one.
 
     Some of PyG's convolutions send features along the edges before they multiply them by their
     weights; the other way round the messages are as narrow as the layer.
+
+    Args:
+        problem: What the graph is compared with.
+        variable: What renders the graphs, where one does: it knows shorter ways.
     """
     if not isinstance(problem.vary, BinaryFeatures | ContinuousFeatures | Edges):
         return problem.error
@@ -324,6 +336,10 @@ def narrow_error(problem: Problem) -> Callable[[Data], Tensor]:
     if isinstance(problem.vary, Edges):
         y = features(problem.data) @ read.weight
         return lambda graph: problem.mean_error(read.activations(y, graph))
+    if isinstance(variable, FeatureVariable):
+        return lambda graph: problem.mean_error(
+            read.activations(variable.product(graph, read.weight))
+        )
     return lambda graph: problem.mean_error(read.activations(graph["x"] @ read.weight))
 
 

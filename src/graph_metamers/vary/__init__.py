@@ -5,6 +5,7 @@ from graph_metamers.vary.edges import Edges, EdgeWeights
 from graph_metamers.vary.features import (
     BinaryFeatures,
     ContinuousFeatures,
+    FeatureVariable,
     random_features,
     vary_features,
     with_features,
@@ -16,6 +17,7 @@ __all__ = [
     "ContinuousFeatures",
     "EdgeWeights",
     "Edges",
+    "FeatureVariable",
     "Variable",
     "Vary",
     "operator_of",

@@ -2,11 +2,13 @@
 
 import copy
 import math
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
@@ -14,9 +16,8 @@ from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError
 from graph_metamers.vary.base import Variable, Vary
+from graph_metamers.vary.gradients import Matrix, rendered, rendered_product
 from graph_metamers.vary.largest import largest
-
-Matrix = Float[Tensor, "nodes features"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,18 @@ class BinaryFeatures(Vary):
         return _redrawn(self.start(data, generator), _features(data), generator)
 
 
-class BinaryVariable(Variable):
+class FeatureVariable(Variable):
+    """One run in which node features vary."""
+
+    @abstractmethod
+    def product(self, graph: Data, weight: Float[Tensor, "features units"]) -> Tensor:
+        """X' W of the graph that `render` returned last, [nodes, units], with its gradient.
+
+        It takes less time than to multiply, and no gradient of the size of X' is kept.
+        """
+
+
+class BinaryVariable(FeatureVariable):
     """One run of `BinaryFeatures`: soft values, and the density if it is learned."""
 
     def __init__(self, vary: BinaryFeatures, data: Data, generator: torch.Generator) -> None:
@@ -111,10 +123,28 @@ class BinaryVariable(Variable):
             entries = self._hard.numel()
             self._ones = min(max(round(float(density.detach()) * entries), 1), entries - 1)
         self._place_ones()
-        x = _StraightThrough.apply(
-            self._soft, density, self._ones, self._vary.slope, self._hard, self._gradient
+        x = rendered(self._soft, self._hard, self._gradient, self._pull)
+        if density is not None:
+            x = cast(Tensor, _Density.apply(x, density, self._soft.detach(), self._ones))
+        return with_features(self._data, x)
+
+    def product(self, graph: Data, weight: Float[Tensor, "features units"]) -> Tensor:
+        if self._vary.density == "learned":
+            return graph["x"] @ weight
+        nodes, width = self._hard.shape
+        first = torch.searchsorted(
+            self._places, width * torch.arange(nodes, device=self._places.device)
         )
-        return with_features(self._data, x)  # pyright: ignore[reportArgumentType]
+        product = F.embedding_bag(self._places % width, weight, first, mode="sum")
+        return rendered_product(self._soft, product, weight, self._gradient, self._pull)
+
+    def _pull(self, soft: Tensor, gradient: Tensor, out: Tensor) -> None:
+        """dP/dX_soft = s P (1 − P)."""
+        slope = self._vary.slope
+        p = torch.sigmoid(soft if slope == 1 else soft * slope)
+        torch.ops.aten.sigmoid_backward.grad_input(gradient, p, grad_input=out)
+        if slope != 1:
+            out.mul_(slope)
 
     def _place_ones(self) -> None:
         # The sigmoid is monotone: the largest entries of P are the largest of X_soft.
@@ -138,52 +168,31 @@ class BinaryVariable(Variable):
         return self._vary.margin * (p * (1 - p)).mean()
 
 
-class _StraightThrough(Function):
-    """Eq. 9: exactly binary forward, the gradient of P backward."""
+class _Density(Function):
+    """Passes X' on; backward, ρ gets its surrogate gradient."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        soft: Matrix,
-        density: Tensor | None,
-        ones: int,
-        slope: float,
-        hard: Matrix,
-        gradient: Matrix,
-    ) -> Tensor:
+    def forward(ctx: Any, x: Matrix, density: Tensor, soft: Matrix, ones: int) -> Tensor:
         ctx.save_for_backward(soft)
-        ctx.settings = (density is not None, ones, slope, gradient)
-        return hard.view_as(hard)
+        ctx.ones = ones
+        return x.view_as(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         (soft,) = ctx.saved_tensors
-        learned, ones, slope, gradient = ctx.settings
-        # dP/dX_soft = s P (1 − P), a block of rows at a time: it stays in the processor's cache.
-        for row, g, out in zip(*(_blocks(t) for t in (soft, grads[0], gradient)), strict=True):
-            p = torch.sigmoid(row if slope == 1 else row * slope)
-            torch.ops.aten.sigmoid_backward.grad_input(g, p, grad_input=out)
-        if slope != 1:
-            gradient.mul_(slope)
-        surrogate = None
-        if learned:
-            surrogate = soft.numel() * grads[0].reshape(-1)[_marginal(soft.view(-1), ones)].mean()
-        return gradient, surrogate, None, None, None, None
-
-
-def _blocks(x: Matrix, entries: int = 1 << 18) -> tuple[Tensor, ...]:
-    return x.split(max(1, entries // x.shape[1]))
+        marginal = _marginal(soft.view(-1), ctx.ones)
+        return grads[0], soft.numel() * grads[0].reshape(-1)[marginal].mean(), None, None
 
 
 def _largest_of_rows(values: Matrix, counts: Int[Tensor, " nodes"]) -> Int[Tensor, " count"]:
-    """Flat indices of the `counts` largest values of each row."""
+    """Flat indices of the `counts` largest values of each row, ascending."""
     most = int(counts.max())
     order = values.topk(most, dim=1).indices
     rows, ranks = (torch.arange(most, device=values.device) < counts[:, None]).nonzero(
         as_tuple=True
     )
-    return rows * values.shape[1] + order[rows, ranks]
+    return (rows * values.shape[1] + order[rows, ranks]).sort().values
 
 
 def _marginal(values: Tensor, ones: int) -> Tensor:
@@ -259,7 +268,7 @@ class ContinuousFeatures(Vary):
         return _redrawn(self.start(data, generator), _features(data), generator)
 
 
-class ContinuousVariable(Variable):
+class ContinuousVariable(FeatureVariable):
     """One run of `ContinuousFeatures`."""
 
     def __init__(self, vary: ContinuousFeatures, data: Data, generator: torch.Generator) -> None:
@@ -270,39 +279,20 @@ class ContinuousVariable(Variable):
         self.parameters = [self._soft]
 
     def render(self) -> Data:
-        low, high = self._vary.low, self._vary.high
-        x = _Clip.apply(self._soft, low, high, self._hard, self._gradient)
-        return with_features(self._data, x)  # pyright: ignore[reportArgumentType]
+        torch.clamp(self._soft.detach(), *self._vary.bounds, out=self._hard)
+        x = rendered(self._soft, self._hard, self._gradient, self._pull)
+        return with_features(self._data, x)
 
+    def product(self, graph: Data, weight: Float[Tensor, "features units"]) -> Tensor:
+        product = graph["x"].detach() @ weight
+        return rendered_product(self._soft, product, weight, self._gradient, self._pull)
 
-class _Clip(Function):
-    """clip(X_soft, low, high), into memory that is used again every step."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        soft: Matrix,
-        low: float | None,
-        high: float | None,
-        hard: Matrix,
-        gradient: Matrix,
-    ) -> Tensor:
-        ctx.save_for_backward(soft)
-        ctx.settings = (low, high, gradient)
-        low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
-        torch.clamp(soft, low, high, out=hard)
-        return hard.view_as(hard)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (soft,) = ctx.saved_tensors
-        low, high, gradient = ctx.settings
-        below = -math.inf if low is None else low
-        torch.ops.aten.threshold_backward.grad_input(grads[0], soft, below, grad_input=gradient)
-        if high is not None:
-            gradient.mul_(soft < high)
-        return gradient, None, None, None, None
+    def _pull(self, soft: Tensor, gradient: Tensor, out: Tensor) -> None:
+        """No gradient passes an entry at a bound."""
+        low, high = self._vary.bounds
+        torch.ops.aten.threshold_backward.grad_input(gradient, soft, low, grad_input=out)
+        if high < math.inf:
+            out.mul_(soft < high)
 
 
 def random_features(x: Matrix, generator: torch.Generator) -> Matrix:
@@ -317,9 +307,7 @@ def _moments(x: Matrix) -> tuple[Tensor, Tensor]:
     return mean, x.std(dim=0) if len(x) > 1 else torch.zeros_like(mean)
 
 
-def _redrawn(
-    variable: "BinaryVariable | ContinuousVariable", x: Matrix, generator: torch.Generator
-) -> Iterator[Data]:
+def _redrawn(variable: FeatureVariable, x: Matrix, generator: torch.Generator) -> Iterator[Data]:
     """What the variable renders, and then again with other soft values, in the same memory."""
     mean, spread = _moments(x)
     soft, noise = variable.parameters[0].detach(), torch.empty(x.shape, dtype=x.dtype)

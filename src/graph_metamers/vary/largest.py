@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 def largest(
     values: Float[Tensor, " entries"], count: int, *, guess: float = -math.inf
 ) -> Int[Tensor, " count"]:
-    """Indices of the `count` largest values; of equal ones, those that come first; NaN is least.
+    """Indices of the `count` largest values, ascending; the first of equal ones; NaN is least.
 
     The same set as `torch.topk`, without sorting: a threshold that lies a little below the one
     wanted is guessed, and only what exceeds it is looked at closely.
@@ -34,7 +35,7 @@ def largest(
     if len(places) > count:  # ties
         above = (chosen > threshold).nonzero().view(-1)
         ties = (chosen == threshold).nonzero().view(-1)[: count - len(above)]
-        places = torch.cat([above, ties])
+        places = torch.cat([above, ties]).sort().values
     if len(places) < count:  # NaN compares with nothing
         return largest(values.masked_fill(values.isnan(), -math.inf), count)
     return places if candidates is None else candidates[places]
@@ -43,7 +44,10 @@ def largest(
 def _above(values: Tensor, guess: float, count: int) -> Tensor | None:
     if not math.isfinite(guess):
         return None
-    candidates = (values >= guess).nonzero().view(-1)
+    if values.is_cpu and values.dtype in (torch.float32, torch.float64):  # three times as fast
+        candidates = torch.from_numpy(np.flatnonzero(values.numpy() >= guess))
+    else:
+        candidates = (values >= guess).nonzero().view(-1)
     return candidates if len(candidates) >= count else None
 
 

@@ -17,7 +17,8 @@ class Training:
         lr: Learning rate, 1e-3 in the paper.
         weight_decay: L2 penalty.
         epochs: Epochs at most.
-        patience: End when the validation loss has not fallen for this many epochs.
+        patience: End when the validation loss has not fallen for this many epochs, and keep the
+            weights of its least; None goes through all epochs and keeps the last weights.
         validate_every: Epochs from one look at the validation loss to the next.
         adversarial: Train on perturbed features; None trains on clean ones.
         inductive: Whether training sees the graph without its test nodes and their edges.
@@ -26,7 +27,7 @@ class Training:
     lr: float = 1e-3
     weight_decay: float = 5e-4
     epochs: int = 2000
-    patience: int = 200
+    patience: int | None = 200
     validate_every: int = 1
     adversarial: AdversarialTraining | None = None
     inductive: bool = False
@@ -38,5 +39,6 @@ class Training:
                 f"weight_decay must be zero or more and finite; got {self.weight_decay}."
             )
         check_count("epochs", self.epochs)
-        check_count("patience", self.patience)
+        if self.patience is not None:
+            check_count("patience", self.patience)
         check_count("validate_every", self.validate_every)

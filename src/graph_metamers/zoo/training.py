@@ -280,11 +280,14 @@ def _fit(
             with torch.no_grad():
                 scores = scores_at(x)[mask["val"]]
             history.append(float(F.cross_entropy(scores, y[mask["val"]])))
+            if training.patience is None:
+                continue
             if history[-1] < best:
                 best, best_epoch, weights = history[-1], epoch, copy.deepcopy(model.state_dict())
             elif epoch - best_epoch >= training.patience:
                 break
-    model.load_state_dict(weights)
+    if training.patience is not None:
+        model.load_state_dict(weights)
     model.requires_grad_(True).eval()
     model.zero_grad()
     return {"accuracy": _accuracies(model, data, labels, masks), "history": history}
