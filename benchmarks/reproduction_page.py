@@ -3,12 +3,11 @@
 python benchmarks/reproduction_page.py
 """
 
-import itertools
 import json
+from operator import itemgetter
 from pathlib import Path
 
 from graph_metamers.jobs import Store
-from graph_metamers.paper.fig7 import WIDTHS
 from graph_metamers.paper.grid import TITLES, Options
 from graph_metamers.paper.item import SETTINGS, Sheet
 from graph_metamers.paper.items import ITEMS
@@ -18,7 +17,9 @@ from graph_metamers.paper.words import cell_text, claim_text
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
-WIDER = ("fig7-paper", "fig7-paper-2000-steps")  # where other widths stand
+SETTINGS_TRIED = ROOT / "benchmarks" / "results" / "paper_settings.json"
+# Why a cell of Table 1 is not near the paper's.
+WHY: dict[tuple[str, str], str] = {}
 LONG = 40  # rows, above which a table is left to the page and to the JSON
 
 
@@ -26,6 +27,7 @@ def main() -> None:
     sheets = read_sheets(RESULTS)
     page = (ROOT / "docs" / "reproduction.md.in").read_text()
     page = page.replace("{CLAIMS}", "\n".join(claim_rows(sheets)))
+    page = page.replace("{SETTINGS}", "\n".join(tried_rows()))
     page = page.replace("{FAR}", "\n".join(far_rows(sheets)))
     page = page.replace("{SHEETS}", "\n\n".join(section(sheet) for sheet in sheets))
     (ROOT / "docs" / "reproduction.md").write_text(page)
@@ -42,24 +44,31 @@ def claim_rows(sheets: list[Sheet]) -> list[str]:
     ]
 
 
-def far_rows(sheets: list[Sheet]) -> list[str]:
-    """The cells of Table 1 that are not near the paper's, with what other widths and T give."""
-    known = {sheet.name: sheet for sheet in sheets}
-    other = {
-        (name, row["dataset"], row["model"], row["hidden"]): row
-        for name in WIDER
-        for row in (known[name].rows if name in known else [])
-    }
+def tried_rows() -> list[str]:
+    """What other settings give, by graph and model."""
     lines: list[str] = []
-    for row in known["table1-paper"].rows:
+    rows = json.loads(SETTINGS_TRIED.read_text())["rows"] if SETTINGS_TRIED.exists() else []
+    for row in sorted(rows, key=itemgetter("dataset", "model")):
+        epochs = "stopped early" if row["epochs"] is None else str(row["epochs"])
+        cells = [TITLES[row["dataset"]], TITLES[row["model"]], str(row["units"]), epochs]
+        cells += [str(row["steps"]), f"{100 * row['accuracy']['test']:.1f}"]
+        cells += [f"{row['activation_error']:.1e}"]
+        cells += [" / ".join(f"{100 * row[p + n]:.1f}" for n in NEAR) for p in ("", "paper_")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def far_rows(sheets: list[Sheet]) -> list[str]:
+    """The cells of Table 1 that are not near the paper's, with why."""
+    (sheet,) = (sheet for sheet in sheets if sheet.name == "table1-paper")
+    lines: list[str] = []
+    for row in sheet.rows:
         if row["within"] == "yes":
             continue
         cells = [TITLES[row["dataset"]], TITLES[row["model"]], f"{row['activation_error']:.1e}"]
         cells += [f"{100 * row[f'paper_{name}']:.1f}" for name in NEAR]
         cells += [f"{100 * row[name]:.1f}" for name in NEAR]
-        for name, width in itertools.product(WIDER, WIDTHS[1:]):
-            found = other.get((name, row["dataset"], row["model"], width))
-            cells.append(" / ".join(f"{100 * found[n]:.1f}" for n in NEAR) if found else "")
+        cells.append(WHY.get((row["dataset"], row["model"]), ""))
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
