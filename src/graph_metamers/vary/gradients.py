@@ -16,7 +16,7 @@ Matrix = Float[Tensor, "nodes features"]
 # (block of X_soft, ∂L/∂X' there, where to write ∂L/∂X_soft: may be the second)
 Pull = Callable[[Tensor, Tensor, Tensor], None]
 
-BLOCK_ENTRIES = 1 << 18
+BLOCK_ENTRIES = 1 << 18  # for each thread
 
 
 def rendered(soft: Matrix, values: Matrix, gradient: Matrix, pull: Pull) -> Matrix:
@@ -90,5 +90,6 @@ class _RenderedProduct(Function):
 
 
 def _blocks(like: Matrix, *matrices: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    size = max(1, BLOCK_ENTRIES // like.shape[1]) if like.is_cpu else len(like)
+    entries = BLOCK_ENTRIES * torch.get_num_threads()
+    size = max(1, entries // like.shape[1]) if like.is_cpu else len(like)
     return zip(*(matrix.split(size) for matrix in matrices), strict=True)

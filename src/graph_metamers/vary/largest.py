@@ -44,7 +44,9 @@ def largest(
 def _above(values: Tensor, guess: float, count: int) -> Tensor | None:
     if not math.isfinite(guess):
         return None
-    if values.is_cpu and values.dtype in (torch.float32, torch.float64):  # three times as fast
+    # NumPy's has one thread, and is as fast as PyTorch's with three.
+    known = values.is_cpu and values.dtype in (torch.float32, torch.float64)
+    if known and torch.get_num_threads() < 4:
         candidates = torch.from_numpy(np.flatnonzero(values.numpy() >= guess))
     else:
         candidates = (values >= guess).nonzero().view(-1)
