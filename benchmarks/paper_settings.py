@@ -24,6 +24,7 @@ CASES = [
     *[("chameleon", "gcn", units, 500, 1000) for units in (16, 64)],
     ("chameleon", "gcn", 32, 500, 2000),
     *[("chameleon", "gin", 32, epochs, 1000) for epochs in (None, 200, 500)],
+    *[("chameleon", model, 64, 500, 1000) for model in ("gin", "chebnet")],
     *[("cora", "gcn", 32, epochs, 1000) for epochs in (None, 200, 500)],
     *[("cora", "gcn", units, 500, 1000) for units in (16, 64)],
     *[("cora", "gat", units, 500, 1000) for units in (64, 128)],
@@ -32,6 +33,7 @@ CASES = [
     *[("pubmed", "gcn", units, 500, 1000) for units in (16, 64)],
     ("pubmed", "gcn", 32, 500, 2000),
     *[("squirrel", "gcn", 32, epochs, 1000) for epochs in (None, 500)],
+    ("squirrel", "gcn", 64, 500, 1000),
     *[("cora", "graphormer", units, 500, 1000) for units in (32, 64, 128)],
 ]
 
