@@ -21,7 +21,7 @@ from graph_metamers.vary import Edges, Vary
 
 TOL = 1e-2  # activation error at which a graph counts as matched, and at which cells are compared
 STEPS = 1000  # T, which the paper does not give
-EPOCHS = 500  # nor this; see docs/reproduction.md
+EPOCHS = 500  # of training, which it does not give either; see docs/reproduction.md
 
 
 def search_rows(
@@ -110,8 +110,8 @@ def transfer_rows(
         both, trained on the graph (`shown_match`).
     """
     data = graph(dataset, "features", device)
-    shower = trained_model(source, data, seed, source_options).model
-    m = _shared_metamer(work, data, source, shower, seed, configured(search, steps))
+    source_model = trained_model(source, data, seed, source_options).model
+    m = _shared_metamer(work, data, source, source_model, seed, configured(search, steps))
     plain = trained_model(target, data, seed, target_options).model
     again = trained_model(target, m.data, seed, target_options).model
     seen, shown = classes(plain, data), classes(plain, m.data)

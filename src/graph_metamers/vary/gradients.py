@@ -65,7 +65,7 @@ class _Rendered(Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         (soft,) = ctx.saved_tensors
-        for row, g, out in _blocks(soft, soft, grads[0], ctx.gradient):
+        for row, g, out in _blocks(soft, grads[0], ctx.gradient):
             ctx.pull(row, g, out)
         return ctx.gradient, None, None, None
 
@@ -83,13 +83,13 @@ class _RenderedProduct(Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         soft, weight = ctx.saved_tensors
-        for row, g, out in _blocks(soft, soft, grads[0], ctx.gradient):
+        for row, g, out in _blocks(soft, grads[0], ctx.gradient):
             torch.mm(g, weight.T, out=out)
             ctx.pull(row, out, out)
         return ctx.gradient, None, None, None, None
 
 
-def _blocks(like: Matrix, *matrices: Tensor) -> Iterable[tuple[Tensor, ...]]:
+def _blocks(soft: Matrix, *others: Tensor) -> Iterable[tuple[Tensor, ...]]:
     entries = BLOCK_ENTRIES * torch.get_num_threads()
-    size = max(1, entries // like.shape[1]) if like.is_cpu else len(like)
-    return zip(*(matrix.split(size) for matrix in matrices), strict=True)
+    size = max(1, entries // soft.shape[1]) if soft.is_cpu else len(soft)
+    return zip(*(matrix.split(size) for matrix in (soft, *others)), strict=True)
