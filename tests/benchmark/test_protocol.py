@@ -44,17 +44,24 @@ def arguments(**changes):
 
 def test_the_protocol_is_fixed():
     """Whoever changes one of these changes the version too."""
-    assert PROTOCOL.version == 1
+    assert PROTOCOL.version == 2
     assert PROTOCOL.datasets == ("cora", "citeseer", "pubmed", "chameleon")
     assert PROTOCOL.layers == ("first", "output")
     assert (PROTOCOL.seeds, PROTOCOL.tol) == (3, 0.01)
     assert gm.Auto(stop_at_tol=True, exact=False) == PROTOCOL.search
+    # what that picks, with the defaults that it leaves to them
+    assert repr(gm.Swap(stop_at_tol=True)) == (
+        "Swap(steps=1000, stop_at_tol=True, patience=20, seek='nearest')"
+    )
+    assert repr(gm.Adam(stop_at_tol=True)) == (
+        "Adam(lr=0.0005, steps=1000, stop_at_tol=True, patience=200)"
+    )
 
 
 def test_a_job_for_each_graph_layer_and_seed():
     jobs = protocol_jobs(entrant("gcn"))
     assert len(jobs) == len({job.key for job in jobs}) == 4 * 2 * 3
-    assert all(job.arguments["protocol"] == 1 for job in jobs)
+    assert all(job.arguments["protocol"] == PROTOCOL.version for job in jobs)
     few = protocol_jobs(entrant("gcn"), datasets=["csbm"], seeds=2, device="cuda")
     assert {(job.arguments["layer"], job.arguments["seed"]) for job in few} == {
         (layer, seed) for layer in ("first", "output") for seed in (0, 1)
@@ -127,7 +134,7 @@ def test_a_file_that_changes_on_the_way(quick, own, tmp_path):
 
 
 def test_a_job_of_another_protocol(quick, tmp_path):
-    with pytest.raises(gm.InputError, match=r"job of protocol 0; this version runs protocol 1\."):
+    with pytest.raises(gm.InputError, match=r"job of protocol 0; this version runs protocol 2\."):
         benchmark_rows(tmp_path, **arguments(protocol=0))
 
 

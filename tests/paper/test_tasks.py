@@ -5,7 +5,7 @@ import torch
 
 import graph_metamers as gm
 from graph_metamers.jobs import Inline, Job, Store, run
-from graph_metamers.paper.grid import Options, model_options, search_job
+from graph_metamers.paper.grid import PROTOCOL, Options, model_options, search_job
 from graph_metamers.paper.tasks import configured, trained_model
 
 SHORT = Options(seeds=1, steps=3)
@@ -29,6 +29,25 @@ def test_a_search_is_that_of_the_library(tmp_path):
     assert (row["matched"], row["seed"]) == (False, 1)
     assert 0.5 < row["accuracy_test"] <= 1
     assert "seconds" not in row
+
+
+def test_the_searches_are_those_of_the_protocol():
+    """Whoever changes one of these raises PROTOCOL too, so that no older run passes for a new."""
+    assert PROTOCOL == {"paper": 2, "auto": 4}
+    assert repr(configured("paper", None)) == (
+        "Adam(lr=0.0005, steps=1000, stop_at_tol=False, patience=None)"
+    )
+    assert repr(configured("auto", None)) == (
+        "Auto(steps=None, seek='nearest', stop_at_tol=True, exact=True)"
+    )
+    # what that picks, with the defaults that it leaves to them
+    assert [repr(kind()) for kind in (gm.Swap, gm.Exact, gm.GaussNewton, gm.EdgeSwap)] == [
+        "Swap(steps=1000, stop_at_tol=False, patience=20, seek='nearest')",
+        "Exact(steps=150, seek='nearest')",
+        "GaussNewton(steps=50, inner=40, stop_at_tol=False, patience=10)",
+        "EdgeSwap(steps=2000, temperature=0.0, stop_at_tol=False, patience=100)",
+    ]
+    assert gm.Adam().patience == 200
 
 
 def test_options_reach_the_model_and_its_training():

@@ -235,6 +235,27 @@ def test_ones_go_to_the_node_that_lacks_them():
     assert Swap(steps=1).run(kept, generator()).history[0] == 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("case", ["one feature", "one column", "one-hot"])
+def test_a_node_that_gave_its_last_one_away_may_have_any(case, seed):
+    """With one unit a feature the error counts wrong ones, and a handed-on one sets two right."""
+    x = torch.eye(5)[torch.arange(60) % 5]
+    if case != "one-hot":
+        x = torch.zeros(30, 5 if case == "one column" else 1)
+        x[:10, -1] = 1
+    problem = Problem(
+        data=Data(x=x, edge_index=torch.tensor([[0, 1], [1, 0]])),
+        vary=gm.BinaryFeatures(),
+        targets=[x],
+        activations=lambda g: [g.x],
+        tol=1e-9,
+        find_read=lambda: LinearRead(torch.eye(x.shape[1]), lambda y: [y]),
+    )
+    found = Swap(steps=100, patience=None).run(problem, generator(seed))
+    assert found.history[0] > 0.5
+    assert torch.equal(found.graph.x, x)
+
+
 def test_where_nothing_can_be_swapped_the_start_stays():
     """Rows all zeros or all ones: no swap exists."""
     x = torch.zeros(6, 5)

@@ -254,6 +254,7 @@ class _Walk:
         changes = balanced(nodes, joined(found), moves=self.moves)
         if len(changes.gain) == 0:
             self.kappa = max(1.0, 0.7 * self.kappa)
+            self.share = min(SHARE, 1.2 * self.share)
             return
         promised = float(changes.gain.sum())
         for attempt in range(ATTEMPTS):
@@ -311,17 +312,20 @@ class _Walk:
         add = (
             torch.cat([gradient, curvature], dim=1) @ torch.cat([weight, weight.square()], dim=1).T
         )
-        add.scatter_(1, self.ones[nodes], torch.inf)
+        held = self.ones[nodes]
+        # A node without ones may have any.
+        taken = torch.where(self.count[nodes, None] > 0, torch.inf, add.gather(1, held))
+        add.scatter_(1, held, taken)
         if self.allowed is not None:
             add.masked_fill_(~self.allowed[nodes], torch.inf)
-        held = weight[self.ones[nodes]]
-        remove = (held.square() @ curvature.unsqueeze(2) - held @ gradient.unsqueeze(2)).squeeze(2)
+        read = weight[held]
+        remove = (read.square() @ curvature.unsqueeze(2) - read @ gradient.unsqueeze(2)).squeeze(2)
         remove.masked_fill_(~self._filled(nodes), torch.inf)
 
         best_add = add.topk(min(SHORTLIST, add.shape[1]), dim=1, largest=False)
         best_remove = remove.topk(min(SHORTLIST, remove.shape[1]), dim=1, largest=False)
         adds, slots = best_add.indices, best_remove.indices
-        removes = self.ones[nodes].gather(1, slots)
+        removes = held.gather(1, slots)
         # Of shortlists and pairs, by the whole of H_u: |P (W_a − W_r)|², P the probes
         moves = torch.cat([weight[adds], -weight[removes]], dim=1)
         pressed = moves @ probes.transpose(1, 2)  # [nodes, both shortlists, probes]
