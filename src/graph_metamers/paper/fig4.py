@@ -9,6 +9,7 @@ from graph_metamers.paper.grid import Options
 from graph_metamers.paper.item import Claim, Item
 from graph_metamers.paper.layers import (
     draw_layers,
+    layer_claim,
     layer_columns,
     layer_grid,
     layer_note,
@@ -27,13 +28,14 @@ def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) ->
 
 
 def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
-    similar = [row["feature_similarity"] for row in rows]
     return [
-        Claim(
+        layer_claim(
             "The deeper the layer, the less a metamer is like the graph.",
-            "S_feat falls from layer 1 to 2 and from 2 to 3.",
-            "S_feat is " + ", ".join(f"{100 * value:.1f} %" for value in similar) + ".",
-            similar[0] > similar[1] > similar[2] if len(similar) == 3 else None,
+            "S_feat falls from layer 1 to 2 and from 2 to 3",
+            "feature_similarity",
+            lambda similar: similar[0] > similar[1] > similar[2],
+            rows,
+            options,
         )
     ]
 

@@ -10,21 +10,25 @@ from graph_metamers.paper.cells import cells, standard_columns
 from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
 from graph_metamers.paper.pictures import panels
+from graph_metamers.paper.steps import decided, most
 
 MODELS = ("gcn", "chebnet")
 DENSE = tuple(name for name in DATASETS if name != "pubmed")  # n² entries are 389 million there
 
 
 def grid(options: Options) -> list[Job]:
-    feasible = DENSE if options.search == "paper" else DATASETS
     return [
         search_job(options, dataset, model, seed, vary="structure")
         for seed, dataset, model in itertools.product(
             range(options.seeds),
-            chosen(options.datasets, feasible),
+            chosen(options.datasets, _feasible(options)),
             chosen(options.models, MODELS),
         )
     ]
+
+
+def _feasible(options: Options) -> tuple[str, ...]:
+    return DENSE if options.search == "paper" else DATASETS
 
 
 def columns(options: Options) -> list[Column]:
@@ -68,35 +72,38 @@ def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
     rows = [row for row in rows if row["runs"] > row["failed"]]
     if not rows:
         return []
+    whole = len(_feasible(options)) * len(MODELS)
     near = [row for row in rows if row["structure_similarity"] >= 0.95]
     low = [row for row in rows if 0.7 <= row["prediction_match"] <= 0.9]
     kept = [row["edges_kept"] for row in rows]
+    half = sum(share >= 0.5 for share in kept)
+    none = sum(row["matched"] == 0 for row in rows)
     matched, runs = sum(row["matched"] for row in rows), sum(row["runs"] for row in rows)
     return [
         Claim(
             "S_struct is close to 100 %.",
             "In 9 of 10 cells S_struct is at least 95 %.",
             f"{len(near)} of {len(rows)} cells.",
-            len(near) >= 0.9 * len(rows),
+            decided(len(near), len(rows), whole, most(whole)),
         ),
         Claim(
             "S_match is only around 80 %.",
             "In 9 of 10 cells S_match lies between 70 and 90 %.",
             f"{len(low)} of {len(rows)} cells.",
-            len(low) >= 0.9 * len(rows),
+            decided(len(low), len(rows), whole, most(whole)),
         ),
         Claim(
             "Small changes of the structure alter the activations.",
             "In every cell the graph found shares at least half of its edges with the reference, "
             "so that the change is small.",
             f"They share {100 * min(kept):.1f} to {100 * max(kept):.1f} %.",
-            min(kept) >= 0.5,
+            decided(half, len(rows), whole, whole),
         ),
         Claim(
             "Structure metamers do not exist for these models.",
             "No run matches.",
             f"{matched} of {runs} runs match.",
-            matched == 0,
+            decided(none, len(rows), whole, whole),
         ),
     ]
 

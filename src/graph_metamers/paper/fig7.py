@@ -10,21 +10,21 @@ from graph_metamers.paper.cells import cells, counted, standard_columns
 from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
 from graph_metamers.paper.pictures import CS_AXIS, lines
-from graph_metamers.paper.steps import finder, rises
+from graph_metamers.paper.steps import finder, paired, rises
 
 MODELS = ("gcn", "chebnet", "graphsage", "gin")
-WIDTHS = (16, 32, 64)
+UNITS = (16, 32, 64)
 CELL = ("dataset", "model", "hidden")
 
 
 def grid(options: Options) -> list[Job]:
     return [
-        search_job(options, dataset, model, seed, hidden=width)
-        for seed, dataset, model, width in itertools.product(
+        search_job(options, dataset, model, seed, hidden=units)
+        for seed, dataset, model, units in itertools.product(
             range(options.seeds),
             chosen(options.datasets, DATASETS),
             chosen(options.models, MODELS),
-            WIDTHS,
+            UNITS,
         )
     ]
 
@@ -55,15 +55,14 @@ def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) ->
 
 
 def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
-    find = finder(rows, CELL)
-    return [
-        rises(
-            "CS rises with the width of the hidden layer.",
-            [row for row in rows if row["hidden"] != WIDTHS[0]],
-            lambda row: find(row, hidden=row["hidden"] // 2),
-            equal=options.search != "paper",
-        )
-    ]
+    find, equal = finder(rows, CELL), options.search != "paper"
+    pairs = paired(
+        [row for row in rows if row["hidden"] != UNITS[0]],
+        lambda row: find(row, hidden=row["hidden"] // 2),
+        whole=len(DATASETS) * len(MODELS) * (len(UNITS) - 1),
+        equal=equal,
+    )
+    return [rises("CS rises with the width of the hidden layer.", pairs, equal=equal)]
 
 
 def note(rows: Sequence[Row], options: Options) -> list[str]:

@@ -11,7 +11,7 @@ from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
 from graph_metamers.paper.layers import DEPTH, LAYERS
 from graph_metamers.paper.pictures import CS_AXIS, lines
-from graph_metamers.paper.steps import finder, rises
+from graph_metamers.paper.steps import finder, paired, rises
 
 MODELS = ("gcn", "chebnet", "graphsage", "gin")
 CELL = ("dataset", "model", "layer")
@@ -55,16 +55,14 @@ def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) ->
 
 
 def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
-    find = finder(rows, CELL)
-    return [
-        rises(
-            "CS falls from layer to layer.",
-            [row for row in rows if row["layer"] != LAYERS[0]],
-            lambda row: find(row, layer=LAYERS[LAYERS.index(row["layer"]) - 1]),
-            sign=-1,
-            equal=options.search != "paper",
-        )
-    ]
+    find, equal = finder(rows, CELL), options.search != "paper"
+    pairs = paired(
+        [row for row in rows if row["layer"] != LAYERS[0]],
+        lambda row: find(row, layer=LAYERS[LAYERS.index(row["layer"]) - 1]),
+        whole=len(DATASETS) * len(MODELS) * (len(LAYERS) - 1),
+        equal=equal,
+    )
+    return [rises("CS falls from layer to layer.", pairs, sign=-1, equal=equal)]
 
 
 def note(rows: Sequence[Row], options: Options) -> list[str]:

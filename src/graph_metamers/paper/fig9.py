@@ -10,6 +10,7 @@ from graph_metamers.paper.grid import Options
 from graph_metamers.paper.item import Claim, Item
 from graph_metamers.paper.layers import (
     draw_layers,
+    layer_claim,
     layer_columns,
     layer_grid,
     layer_note,
@@ -29,16 +30,15 @@ def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) ->
 
 
 def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
-    correlations = [row["activation_correlation"] for row in rows]
-    if not correlations:
-        return []
     return [
         *fig4.claims(rows, options),
-        Claim(
+        layer_claim(
             "Activations stay as similar as 98.71 %.",
-            f"Pearson's correlation is at least {100 * CORRELATION:.2f} % at every layer.",
-            "It is " + ", ".join(f"{100 * value:.2f} %" for value in correlations) + ".",
-            min(correlations) >= CORRELATION,
+            f"Pearson's correlation is at least {100 * CORRELATION:.2f} % at every layer",
+            "activation_correlation",
+            lambda correlations: min(correlations) >= CORRELATION,
+            rows,
+            options,
         ),
     ]
 

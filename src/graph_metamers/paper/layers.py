@@ -1,16 +1,18 @@
 """What Figs. 4 and 9 share: metamers at layers 1, 2 and 3 of one model, as pictures."""
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from graph_metamers.jobs import Job, Result, Row, Store
-from graph_metamers.paper.cells import cells, standard_columns
+from graph_metamers.paper.cells import cells, comparable, standard_columns
 from graph_metamers.paper.grid import Options, chosen, search_job
-from graph_metamers.paper.item import Column
+from graph_metamers.paper.item import Claim, Column
+from graph_metamers.report.numbers import ABSENT
 from graph_metamers.report.pictures import Crop, plot_crop
 from graph_metamers.report.style import METAMER, SHARED, label_axes, set_title, styled
 from graph_metamers.result import Metamer, load
@@ -40,6 +42,29 @@ def layer_columns(options: Options) -> list[Column]:
 def layer_summary(results: Sequence[Result], options: Options) -> list[Row]:
     # Where no run matched, the nearest graph that was found is shown all the same.
     return cells(results, options, ("dataset", "model", "layer"), every_run=True)
+
+
+def layer_claim(
+    claim: str,
+    threshold: str,
+    name: str,
+    holds: Callable[[list[float]], bool],
+    rows: Sequence[Row],
+    options: Options,
+) -> Claim:
+    """A claim about a score at the three layers; open where one of them has no figure.
+
+    At equal activation error it is open as well where a run did not match.
+    """
+    values = [row[name] for row in rows]
+    whole = len(values) == len(LAYERS) and all(map(math.isfinite, values))
+    if options.search != "paper":
+        whole = whole and all(row["matched"] == row["runs"] for row in rows)
+        whole = whole and all(comparable(a, b) for a, b in itertools.pairwise(rows))
+        threshold += "; every run matches, all at one activation error"
+    texts = (ABSENT if math.isnan(value) else f"{100 * value:.2f} %" for value in values)
+    found = f"Layer by layer: {', '.join(texts)}."
+    return Claim(claim, f"{threshold}.", found, holds(values) if whole else None)
 
 
 def draw_layers(figure: Figure, jobs: Sequence[Job], store: Store) -> None:

@@ -1,52 +1,111 @@
-"""What the figures that compare variants share: does a score rise from one variant to the next?"""
+"""What figures share that say how often something is true, or from one variant to the next."""
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from graph_metamers.jobs import Row
 from graph_metamers.paper.cells import comparable
 from graph_metamers.paper.item import Claim
 
-SHARE = 0.9  # of the pairs in which a claim must be true to hold
+
+def most(count: int) -> int:
+    """Nine in ten, in how many cells or pairs a claim must be true to hold.
+
+    >>> most(30), most(8)
+    (27, 8)
+    """
+    return -(-9 * count // 10)
 
 
-def rises(
-    claim: str,
-    rows: Sequence[Row],
-    before: Callable[[Row], Row | None],
-    *,
-    sign: int = 1,
-    equal: bool,
-) -> Claim:
-    """Whether CS is greater in each cell than in the one that it is to be compared with.
+def decided(true: int, told: int, whole: int, needed: int) -> bool | None:
+    """Whether something is true in enough cells; None where missing ones would decide.
 
     Args:
-        claim: What the paper says.
+        true: Cells in which it is.
+        told: Cells that are there.
+        whole: Cells of the grid.
+        needed: Cells in which it must be true.
+
+    >>> decided(9, 9, 10, 9), decided(8, 9, 10, 9), decided(7, 9, 10, 9)
+    (True, None, False)
+    """
+    if true >= needed:
+        return True
+    return None if true + whole - told >= needed else False
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Cells beside those that they are to be compared with.
+
+    Attributes:
+        changes: Of CS, in each pair that can be compared.
+        told: Pairs that are there.
+        whole: Pairs of the grid.
+    """
+
+    changes: list[float]
+    told: int
+    whole: int
+
+    def risen(self, sign: int = 1) -> int:
+        """In how many pairs CS changed that way."""
+        return sum(sign * change > 0 for change in self.changes)
+
+    def holds(self, sign: int = 1) -> bool | None:
+        """Whether that is in `most` of them, at least half being comparable; None if open."""
+        compared, missing = len(self.changes), self.whole - self.told
+        if 2 * compared < self.whole:
+            return None
+        possible = compared + missing
+        return decided(self.risen(sign), compared, possible, most(possible))
+
+
+def paired(
+    rows: Sequence[Row], before: Callable[[Row], Row | None], *, whole: int, equal: bool
+) -> Pairs:
+    """Compare CS in cells with that in others.
+
+    Args:
         rows: Cells.
-        before: The cell with which one is to be compared, if there is one.
-        sign: 1 where it is said to rise, −1 where it is said to fall.
+        before: The cell with which one is to be compared, if it is there.
+        whole: Pairs of the whole grid.
         equal: Whether only cells at equal activation error are compared.
     """
     pairs = [(row, other) for row in rows if (other := before(row)) is not None]
     changes = [change for a, b in pairs if (change := _change(a, b, equal=equal)) is not None]
+    return Pairs(changes, len(pairs), whole)
+
+
+def rises(claim: str, pairs: Pairs, *, sign: int = 1, equal: bool) -> Claim:
+    """The claim that CS is greater in each cell than in the one that it is compared with.
+
+    Args:
+        claim: What the paper says.
+        pairs: What was compared.
+        sign: 1 where it is said to rise, −1 where it is said to fall.
+        equal: As in `paired`.
+    """
     verb = "greater" if sign > 0 else "smaller"
     at = " at equal activation error" if equal else ", whatever the activation error"
     threshold = (
-        f"CS is {verb} in at least {SHARE:.0%} of the pairs of cells that differ in this "
-        f"alone{at}, seed by seed; at least half of the pairs can be compared."
+        f"CS, the mean over seeds that both cells have, is {verb} in at least 90 % of the "
+        f"pairs of cells that differ in this alone{at}; of all {pairs.whole} pairs at least half "
+        "can be compared."
     )
-    silent = len(pairs) - len(changes)
+    silent = pairs.told - len(pairs.changes)
     left = f" {silent} more cannot be compared." if silent else ""
-    if not changes:
+    if not pairs.changes:
         return Claim(claim, threshold, f"No pair of cells to compare.{left}", None)
-    true = sum(sign * change > 0 for change in changes)
-    average = 100 * statistics.fmean(changes)
+    average = 100 * statistics.fmean(pairs.changes)
     return Claim(
         claim,
         threshold,
-        f"{true} of {len(changes)} pairs, by {average:+.1f} points on average.{left}",
-        true >= SHARE * len(changes) if 2 * len(changes) >= len(pairs) else None,
+        f"{pairs.risen(sign)} of {len(pairs.changes)} pairs, by {average:+.1f} points on "
+        f"average.{left}",
+        pairs.holds(sign),
     )
 
 
