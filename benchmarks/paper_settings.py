@@ -7,13 +7,14 @@ One seed each, the model's first layer, the paper's search. What the JSON holds 
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import graph_metamers as gm
+from graph_metamers.paper.grid import model_options
 from graph_metamers.paper.reported import table1
-from graph_metamers.zoo import Training
+from graph_metamers.paper.tasks import TOL, configured, trained_model
+from graph_metamers.storage import write_json
 from machine import provenance
 
 SCORES = ("feature_similarity", "prediction_match")
@@ -28,13 +29,15 @@ CASES = [
     *[("cora", "gcn", 32, epochs, 1000) for epochs in (None, 200, 500)],
     *[("cora", "gcn", units, 500, 1000) for units in (16, 64)],
     *[("cora", "gat", units, 500, 1000) for units in (64, 128)],
-    *[("chameleon", "gat", units, 500, 1000) for units in (64, 128)],
+    *[("chameleon", "gat", units, 500, 1000) for units in (64, 128, 256)],
+    *[(dataset, "gat", 256, 500, 1000) for dataset in ("pubmed", "squirrel")],
     *[("pubmed", "gcn", 32, epochs, 1000) for epochs in (None, 500)],
     *[("pubmed", "gcn", units, 500, 1000) for units in (16, 64)],
     ("pubmed", "gcn", 32, 500, 2000),
     *[("squirrel", "gcn", 32, epochs, 1000) for epochs in (None, 500)],
     ("squirrel", "gcn", 64, 500, 1000),
     *[("cora", "graphormer", units, 500, 1000) for units in (32, 64, 128)],
+    *[(dataset, "graphormer", 256, 500, 1000) for dataset in ("citeseer", "chameleon")],
 ]
 
 
@@ -48,27 +51,19 @@ def main() -> None:
         if case in done:
             continue
         rows.append(dict(zip(CASE, case, strict=True)) | found(*case))
-        path.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+        write_json(path, {"rows": rows})
         print(rows[-1], flush=True)
 
 
 def found(dataset: str, model: str, units: int, epochs: int | None, steps: int) -> dict[str, Any]:
     data = gm.datasets.load(dataset)
-    training = trained_for(epochs, gm.zoo.MODELS[model].default_training)
-    trained = gm.zoo.train(model, data, hidden=units, training=training)
-    search = gm.Adam(lr=5e-4, steps=steps, patience=None)
-    m = gm.metamer(trained.model, data, "layer1", search=search)
+    trained = trained_model(model, data, 0, model_options(model, hidden=units), epochs=epochs)
+    m = gm.metamer(trained.model, data, "layer1", search=configured("paper", steps), tol=TOL)
     reported = table1()[dataset, model]
     row: dict[str, Any] = {"accuracy": trained.accuracy, "activation_error": m.activation_error}
     row |= {name: m.scores[name] for name in SCORES}
     row |= {f"paper_{name}": reported[name] for name in SCORES}
     return row | {"environment": provenance(data)}
-
-
-def trained_for(epochs: int | None, usual: Training) -> Training:
-    if epochs is None:
-        return usual
-    return replace(usual, epochs=epochs, patience=None, validate_every=epochs // 10)
 
 
 if __name__ == "__main__":

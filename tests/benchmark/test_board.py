@@ -5,7 +5,14 @@ import math
 import pytest
 
 import graph_metamers as gm
-from graph_metamers.benchmark import invariance, read_board, summarise, update_board
+from graph_metamers.benchmark import (
+    entrant,
+    invariance,
+    protocol_jobs,
+    read_board,
+    summarise,
+    update_board,
+)
 from graph_metamers.benchmark.board import in_order
 from graph_metamers.benchmark.page import matched_text
 
@@ -66,6 +73,20 @@ def test_a_line_by_hand():
     assert line["accuracy_std"] == pytest.approx(0.1)
     assert line["null_activation_error"] == 0.3
     assert line["place"] == "layer1"
+
+
+def test_a_run_that_failed_is_not_forgotten():
+    jobs = [
+        job
+        for job in protocol_jobs(entrant("gcn"), datasets=["cora"])
+        if job.arguments["layer"] == "first"
+    ]
+    rows = [row(seed, protocol=jobs[0].arguments["protocol"]) for seed in (0, 1)]
+    (line,) = summarise(rows, jobs[2:])
+    assert (line["runs"], line["matched"], line["failed"]) == (3, 2, 1)
+    assert matched_text(line) == "2 of 3, 1 failed"
+    (other,) = summarise([one | {"dataset": "citeseer"} for one in rows], jobs[2:])
+    assert (other["runs"], other["failed"]) == (2, 0)
 
 
 @pytest.mark.parametrize("why", ["matched", "trivial"])

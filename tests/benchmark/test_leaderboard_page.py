@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from graph_metamers.benchmark import write_page
+from graph_metamers.benchmark import PROTOCOL, write_page
 
 COLUMNS = {"Model": 0, "Graph": 1, "Layer": 2, "Invariance": 3, "Accuracy": 4, "Matched": 5}
 
@@ -20,7 +20,7 @@ def line(model, *, dataset="cora", layer="first", figure=0.9, accuracy=0.8, **ch
         "dataset": dataset,
         "layer": layer,
         "place": "layer1" if layer == "first" else layer,
-        "protocol": 1,
+        "protocol": PROTOCOL.version,
         "search": "Swap",
         "runs": 3,
         "matched": 3,
@@ -87,7 +87,7 @@ def test_an_empty_board(tmp_path):
 
 
 def test_lines_of_several_protocols_say_which(tmp_path, path):
-    write_page(tmp_path / "page.html", [line("gcn"), line("gcn", protocol=2)])
+    write_page(tmp_path / "page.html", [line("gcn"), line("gcn", protocol=PROTOCOL.version - 1)])
     assert '<th scope="col">Protocol</th>' in (tmp_path / "page.html").read_text()
     assert '<th scope="col">Protocol</th>' not in path.read_text()
 

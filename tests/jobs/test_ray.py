@@ -67,12 +67,23 @@ def test_a_number_of_processors_that_is_none_is_told():
         Ray(cpus=0)
 
 
+def test_a_request_that_no_node_has_room_for_is_told():
+    with pytest.warns(UserWarning, match="No node of the Ray cluster has 1 CPU and 1 GPU, which"):
+        executor = Ray(gpus=1)
+    with executor:
+        assert executor.slots == 2
+    with pytest.warns(UserWarning, match="has 4096 CPU, which each job asks for: all wait"):
+        executor = Ray(cpus=4096)
+    with executor:
+        assert executor._room({"CPU": 3 * 4096.0}) == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("loses_a_node", [False, True])
 def test_a_cluster_gives_the_same_rows_also_when_a_node_goes(store, tmp_path, loses_a_node):
     from ray.cluster_utils import Cluster
 
-    jobs = squares(16, seconds=1.0)
+    jobs = squares(40, seconds=0.5)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     second = cluster.add_node(num_cpus=1)
     ended: list[int] = []

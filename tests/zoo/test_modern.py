@@ -334,6 +334,28 @@ def test_fit_is_the_zoos_training(small, tmp_path):
     assert not torch.equal(other.model.state_dict()[bias], weights[bias])
 
 
+def test_fit_caches_where_it_is_told_what_the_code_is_known_by(small, monkeypatch, tmp_path):
+    monkeypatch.setenv("GRAPH_METAMERS_CACHE", str(tmp_path))
+
+    def found(key="a", **options):
+        training = gm.zoo.Training(lr=0.01, epochs=5)
+        build = lambda: gm.zoo.GCN(40, 3)  # noqa: E731
+        return gm.zoo.fit(build, small, **{"cache_key": key, "training": training} | options)
+
+    assert not found(None).cached
+    assert list(tmp_path.rglob("*.pt")) == []
+    first, again = found(), found()
+    assert (first.cached, again.cached) == (False, True)
+    assert (first.accuracy, first.history) == (again.accuracy, again.history)
+    weights = first.model.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in again.model.state_dict().items())
+    (path,) = tmp_path.rglob("*.pt")
+    path.write_bytes(path.read_bytes()[:-100])  # a damaged entry is trained again
+    assert not found().cached
+    longer = gm.zoo.Training(lr=0.01, epochs=6)
+    assert not any(other.cached for other in (found("b"), found(seed=1), found(training=longer)))
+
+
 def test_fit_says_what_it_needs(small):
     with pytest.raises(gm.InputError, match=r"GCN must return class scores \[60, 3\], one row a"):
         gm.zoo.fit(lambda: gm.zoo.GCN(40, 2), small)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from graph_metamers.jobs import Row
+from graph_metamers.jobs import Job, Row
 from graph_metamers.jobs.store import read_table, write_table
 from graph_metamers.report.numbers import number
 
@@ -35,23 +35,25 @@ def invariance(similarity: float, start: float) -> float:
     return math.nan if start >= 1 else 1 - (similarity - start) / (1 - start)
 
 
-def summarise(rows: Sequence[Row]) -> list[Row]:
+def summarise(rows: Sequence[Row], failed: Sequence[Job] = ()) -> list[Row]:
     """The lines of the leaderboard that runs give.
 
     Args:
         rows: What `benchmark_rows` returned, of any models.
+        failed: Jobs of it that ended in an error. They count as runs of their line, if it has
+            one: without a row there is none.
 
     Returns:
-        One dictionary for each model, graph, layer and protocol: `runs`, `matched`, `trivial` and
-        `impossible` count; accuracy and activation error are means over all runs, the null is the
-        least of an unrelated graph; `invariance` and the scores are means over the runs that
-        **matched** and are not trivial, NaN where there is none. `<name>_std` is a sample's
+        One dictionary for each model, graph, layer and protocol: `runs`, `matched`, `trivial`,
+        `impossible` and `failed` count; accuracy and activation error are means over all runs, the
+        null is the least of an unrelated graph; `invariance` and the scores are means over the runs
+        that **matched** and are not trivial, NaN where there is none. `<name>_std` is a sample's
         standard deviation, NaN for a single run.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(_key(row), []).append(row)
-    return [_line(group) for group in groups.values()]
+    return [_line(group, sum(_same(job, group[0]) for job in failed)) for group in groups.values()]
 
 
 def read_board(folder: Path) -> list[Row]:
@@ -88,11 +90,17 @@ def in_order(lines: Sequence[Row]) -> list[Row]:
     return sorted(lines, key=place)
 
 
-def _line(rows: list[Row]) -> Row:
+def _same(job: Job, row: Row) -> bool:
+    """Whether a job is of the same line as a row; where its layer is, an error does not tell."""
+    names = ("model", "dataset", "layer", "protocol")
+    return all(job.arguments[name] == row[name] for name in names)
+
+
+def _line(rows: list[Row], failed: int) -> Row:
     first = rows[0]
     counted = [row for row in rows if row["matched"] and not row["trivial"]]
     line: Row = {name: first[name] for name in KEY}
-    line |= {"search": first["search"], "runs": len(rows)}
+    line |= {"search": first["search"], "runs": len(rows) + failed, "failed": failed}
     line |= {name: sum(row[name] for row in rows) for name in ("matched", "trivial", "impossible")}
     figures = [
         invariance(row["feature_similarity"], row["start_feature_similarity"]) for row in counted

@@ -67,7 +67,8 @@ def benchmark_command(
     jobs = protocol_jobs(who, datasets=names, seeds=seeds, first=layer, device=device)
     with stoppable(), progress(f"benchmark {who.name}") as told:
         results = run(jobs, store, local(workers), told=told)
-    board = update_board(out, summarise(_all_seeds(store, jobs)))
+    failed = [result.job for result in results if result.error]
+    board = update_board(out, summarise(_all_seeds(store, jobs), failed))
     write_page(out / PAGE, board)
     _tell(board, results, out)
 

@@ -22,6 +22,7 @@ FIGURES = (
     "prediction_match",
     "consistency",
 )
+WHY_NOT = ("trivial", "impossible", "failed")
 
 
 def write_page(path: Path, lines: Sequence[Row]) -> None:
@@ -56,13 +57,13 @@ def write_page(path: Path, lines: Sequence[Row]) -> None:
 def matched_text(line: Row) -> str:
     """Of how many runs a line's figures are, and why it is not of all.
 
-    >>> matched_text({"runs": 3, "matched": 2, "trivial": 1, "impossible": 0})
-    '2 of 3, 1 trivial'
-    >>> matched_text({"runs": 3, "matched": 0, "trivial": 0, "impossible": 3})
+    >>> matched_text({"runs": 3, "matched": 1, "trivial": 1, "impossible": 0, "failed": 1})
+    '1 of 3, 1 trivial, 1 failed'
+    >>> matched_text({"runs": 3, "matched": 0, "trivial": 0, "impossible": 3, "failed": 0})
     '0 of 3, 3 impossible'
     """
     parts = [f"{line['matched']} of {line['runs']}"]
-    parts += [f"{line[name]} {name}" for name in ("trivial", "impossible") if line[name]]
+    parts += [f"{line[name]} {name}" for name in WHY_NOT if line.get(name)]
     return ", ".join(parts)
 
 

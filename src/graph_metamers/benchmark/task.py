@@ -1,9 +1,8 @@
 """What a job of the benchmark does: train a model, look for a metamer, return a row."""
 
+import functools
 from pathlib import Path
-from typing import cast
 
-import torch
 from torch import nn
 from torch_geometric.data import Data
 
@@ -17,7 +16,6 @@ from graph_metamers.measure import Verdict
 from graph_metamers.metamer import metamer, preflight
 from graph_metamers.probe import layers
 from graph_metamers.result import Metamer
-from graph_metamers.storage import graph_tensors, load_tensors, save_tensors
 
 
 def benchmark_rows(
@@ -56,9 +54,10 @@ def benchmark_rows(
     data = datasets.load(dataset).to(device)
     if source is None:
         trained = zoo.train(model, data, seed=seed, progress=False)
-        network, accuracy = trained.model, trained.accuracy["test"]
     else:
-        network, accuracy = own_model(source, data, seed)
+        key, build = digest(source), functools.partial(made, source, data)
+        trained = zoo.fit(build, data, seed=seed, cache_key=key, progress=False)
+    network, accuracy = trained.model, trained.accuracy["test"]
     place = layer if layer == "output" else first or first_layer(network, data)
     m = metamer(
         network,
@@ -67,7 +66,8 @@ def benchmark_rows(
         search=PROTOCOL.search,
         tol=PROTOCOL.tol,
         seed=seed,
-        checkpoint=work / "search.checkpoint",
+        # A model that was trained anew with other bits begins another search.
+        checkpoint=work / f"search-{digest(network)}.checkpoint",
         progress=False,
     )
     names = {
@@ -78,21 +78,6 @@ def benchmark_rows(
         "protocol": protocol,
     }
     return [names | {"accuracy": accuracy} | _figures(m)]
-
-
-def own_model(source: dict[str, str], data: Data, seed: int) -> tuple[nn.Module, float]:
-    """A model of one's own with its accuracy, trained, or from the cache of trained models."""
-    key = digest(source, graph_tensors(data), seed, str(torch.__version__))
-    path = datasets.cache_folder() / "models" / f"own-{key}.pt"
-    if path.exists():
-        kept = load_tensors(path, kind="a trained model")
-        network = made(source, data).to(str(cast(torch.Tensor, data.x).device))
-        network.load_state_dict(kept["weights"])
-        return network.eval(), kept["accuracy"]
-    trained = zoo.fit(lambda: made(source, data), data, seed=seed, progress=False)
-    accuracy = trained.accuracy["test"]
-    save_tensors(path, {"weights": trained.model.state_dict(), "accuracy": accuracy})
-    return trained.model, accuracy
 
 
 def first_layer(model: nn.Module, data: Data) -> str:

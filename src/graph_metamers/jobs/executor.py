@@ -19,7 +19,7 @@ from graph_metamers.errors import check_count
 from graph_metamers.jobs.job import Job, Row
 
 ATTEMPTS = 3  # of a job whose worker dies
-# Large tensors in large pages: a quarter of a step of Adam on PubMed is page faults otherwise.
+# Large tensors in large pages, so that a step does not begin with page faults.
 FAST_MEMORY = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 

@@ -3,6 +3,7 @@
 import socket
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -32,14 +33,25 @@ class Ray:
 
     Raises:
         InputError: ray is missing, or there is no such cluster.
+
+    Warns:
+        UserWarning: No node has room for a job now; all wait until one joins.
     """
 
     def __init__(self, address: str | None = None, *, cpus: int = 1, gpus: float = 0) -> None:
         check_count("cpus", cpus)
         self._ray = _ray()
+        self._needs = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
         self._cpus, self._address = cpus, address
         self._began = False
         self._connect()
+        if not any(self._room(node["Resources"]) for node in self._ray.nodes() if node["Alive"]):
+            wanted = " and ".join(f"{count:g} {name}" for name, count in self._needs.items())
+            warnings.warn(
+                f"No node of the Ray cluster has {wanted}, which each job asks for: all wait until "
+                "one joins.",
+                stacklevel=2,
+            )
         options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": ATTEMPTS - 1}
         self._task = self._ray.remote(**options)(_attempt)
         self._running: dict[Any, tuple[Job, Path]] = {}
@@ -47,8 +59,11 @@ class Ray:
     @property
     def slots(self) -> int:
         """Twice as many as there is room for now, so that none waits for the driver."""
-        room = self._ray.cluster_resources().get("CPU", 1)
-        return 2 * max(1, int(room // self._cpus))
+        return 2 * max(1, self._room(self._ray.cluster_resources()))
+
+    def _room(self, resources: dict[str, float]) -> int:
+        """How many jobs find room in them."""
+        return min(int(resources.get(name, 0) // count) for name, count in self._needs.items())
 
     def submit(self, job: Job, work: Path) -> None:
         paths = [path for path in sys.path if path]

@@ -84,7 +84,8 @@ def paper_command(
     check_count("seeds", seeds)
     if steps is not None:
         check_count("steps", steps)
-    usable_device(device)
+    if executor is ExecutorName.LOCAL:  # a cluster's nodes have devices of their own
+        usable_device(device)
     options = Options(
         datasets=_known("--datasets", datasets, DATASETS),
         models=_known("--models", models, MODELS),
@@ -96,7 +97,8 @@ def paper_command(
     items = [item for item in items if item.grid(options)]
     if not items:
         raise InputError(
-            f"{name} has none of the datasets and models that were asked for. "
+            f"{name} has none of the datasets and models that were asked for, with --search "
+            f"{search.value}. "
             "See graph-metamers paper list, or ask for others."
         )
     runner = _runner(executor, workers, address, device)

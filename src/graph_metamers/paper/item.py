@@ -65,6 +65,7 @@ class Sheet:
         claims: The paper's sentences about it.
         notes: What a reader must know, in sentences.
         made: Command, machine, versions, commits, and seconds of all jobs together.
+        device: Where the searches ran.
     """
 
     item: str
@@ -75,17 +76,21 @@ class Sheet:
     claims: list[Claim] = field(default_factory=list[Claim])
     notes: list[str] = field(default_factory=list[str])
     made: dict[str, Any] = field(default_factory=dict[str, Any])
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
         """Of its files."""
         asked = "" if self.steps is None else f"-{self.steps}-steps"
-        return f"{self.item}-{self.search}{asked}"
+        where = "" if self.device == "cpu" else f"-{self.device.replace(':', '')}"
+        return f"{self.item}-{self.search}{asked}{where}"
 
     @property
     def setting(self) -> str:
         """What was asked of the searches, in words."""
-        return SETTINGS[self.search] + ("" if self.steps is None else f", but {self.steps} steps")
+        asked = "" if self.steps is None else f", but {self.steps} steps"
+        where = "" if self.device == "cpu" else f", on {self.device}"
+        return SETTINGS[self.search] + asked + where
 
     def save(self, folder: Path) -> None:
         """Write it as JSON."""

@@ -42,7 +42,8 @@ def produce(
         told: Called after every job.
 
     Returns:
-        The sheet, which also stands in `OUT/NAME-SEARCH.json`, beside its picture `.svg`.
+        The sheet, which also stands in `OUT/NAME-SEARCH.json`, beside its picture `.svg`. Their
+        names go on with the steps or the device where others than usual were asked for.
     """
     store = Store(out)
     jobs = item.grid(options)
@@ -83,6 +84,7 @@ def written(
         claims=item.claims(rows, options) if rows else [],
         notes=notes,
         made=_made(done, results, command),
+        device=options.device,
     )
     make_folder(store.folder)
     before = store.folder / f"{sheet.name}.json"

@@ -46,7 +46,8 @@ def grid(options: Options) -> list[Job]:
             device=options.device,
             protocol=PROTOCOL[options.search],
         )
-        for seed, dataset, source, target in itertools.product(
+        # The source changes fastest: workers begin with as many metamers as there are of them.
+        for seed, dataset, target, source in itertools.product(
             range(options.seeds), names, models, models
         )
     ]
@@ -78,7 +79,8 @@ def summary(results: Sequence[Result], options: Options) -> list[Row]:
     for result in results:
         asked = result.job.arguments
         grouped.setdefault((asked["source"], asked["target"]), []).append(result)
-    rows = [_cell(*pair, found, options) for pair, found in grouped.items()]
+    pairs = [pair for pair in itertools.product(MODELS, MODELS) if pair in grouped]
+    rows = [_cell(*pair, grouped[pair], options) for pair in pairs]
     for row in rows:
         paper = reported[row["source"], row["target"]]
         row |= {"paper_accuracy": paper["accuracy"], "paper_accuracy_std": paper["accuracy_std"]}

@@ -1,5 +1,6 @@
 """What a job of the paper's grids does: train a model, search for a metamer, return a row."""
 
+import fcntl
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from graph_metamers.metamer import metamer
 from graph_metamers.probe import Probe
 from graph_metamers.result import Metamer, load
 from graph_metamers.search import Adam, Auto, Search
-from graph_metamers.storage import graph_tensors
+from graph_metamers.storage import graph_tensors, make_folder
 from graph_metamers.vary import Edges, Vary
 
 TOL = 1e-2  # activation error at which a graph counts as matched, and at which cells are compared
@@ -66,7 +67,7 @@ def search_rows(
         search=configured(search, steps, across_layers=options["depth"] > 2),
         tol=TOL,
         seed=seed,
-        checkpoint=work / "search.checkpoint",
+        checkpoint=work / _checkpoint(trained.model),
         progress=False,
     )
     if keep:
@@ -111,7 +112,8 @@ def transfer_rows(
     """
     data = graph(dataset, "features", device)
     source_model = trained_model(source, data, seed, source_options).model
-    m = _shared_metamer(work, data, source, source_model, seed, configured(search, steps))
+    way = configured(search, steps)
+    m = _shared_metamer(work, data, source, source_model, seed, way, protocol)
     plain = trained_model(target, data, seed, target_options).model
     again = trained_model(target, m.data, seed, target_options).model
     seen, shown = classes(plain, data), classes(plain, m.data)
@@ -129,14 +131,18 @@ def graph(dataset: str, vary: str, device: str) -> Data:
     return datasets.load(dataset, undirected=vary == "structure").to(device)
 
 
-def trained_model(model: str, data: Data, seed: int, options: dict[str, Any]) -> zoo.Trained:
+def trained_model(
+    model: str, data: Data, seed: int, options: dict[str, Any], *, epochs: int | None = EPOCHS
+) -> zoo.Trained:
     """The zoo's model as the options say, trained or from the cache.
 
-    At the paper's learning rate, for a number of epochs, whatever the validation nodes say.
+    At the paper's learning rate, for a number of epochs, whatever the validation nodes say; None
+    stops early, as the zoo does.
     """
     rest = dict(options)
-    usual = zoo.MODELS[model].default_training
-    training = replace(usual, epochs=EPOCHS, patience=None, validate_every=EPOCHS // 10)
+    training = zoo.MODELS[model].default_training
+    if epochs is not None:
+        training = replace(training, epochs=epochs, patience=None, validate_every=epochs // 10)
     if rest.pop("adversarial", False):
         training = replace(training, adversarial=zoo.AdversarialTraining())
     return zoo.train(model, data, seed=seed, training=training, progress=False, **rest)
@@ -175,17 +181,29 @@ def _test_accuracy(predicted: Tensor, data: Data) -> float:
 
 
 def _shared_metamer(
-    work: Path, data: Data, source: str, model: nn.Module, seed: int, search: Search
+    work: Path,
+    data: Data,
+    source: str,
+    model: nn.Module,
+    seed: int,
+    search: Search,
+    protocol: int,
 ) -> Metamer:
-    """A metamer that several jobs need, kept in the cache by the first of them.
-
-    Two that look for it at the same time find the same.
-    """
-    key = digest(model, graph_tensors(data), search, seed, TOL, str(torch.__version__))
+    """A metamer that several jobs need, kept in the cache by the first; others wait for it."""
+    version = str(torch.__version__)
+    key = digest(model, graph_tensors(data), search, seed, TOL, protocol, version)
     path = datasets.cache_folder() / "metamers" / f"{source}-{key}.pt"
-    if not path.exists():
-        checkpoint = work / "search.checkpoint"
-        options: dict[str, Any] = {"tol": TOL, "checkpoint": checkpoint, "progress": False}
-        metamer(model, data, "layer1", search=search, seed=seed, **options).save(path)
+    make_folder(path.parent)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            checkpoint = work / _checkpoint(model)
+            options: dict[str, Any] = {"tol": TOL, "checkpoint": checkpoint, "progress": False}
+            metamer(model, data, "layer1", search=search, seed=seed, **options).save(path)
     m = load(path)
     return replace(m, data=m.data.to(str(cast(Tensor, data.x).device)))
+
+
+def _checkpoint(model: nn.Module) -> str:
+    """Name of a search's file; a model that was trained anew with other bits begins another."""
+    return f"search-{digest(model)}.checkpoint"

@@ -11,7 +11,7 @@ BISECTIONS = 30
 
 
 class Proposals(NamedTuple):
-    """What each node could do, and what change of the error that promises."""
+    """What each node could do, and what change of the error that promises: negative is a gain."""
 
     gains: Float[Tensor, "3 nodes"]  # of a swap, of one more, of one less
     columns: Int[Tensor, "2 nodes"]  # to add: in a swap, and as one more
@@ -47,11 +47,11 @@ def joined(parts: list[Proposals]) -> Proposals:
 def balanced(nodes: Tensor, proposals: Proposals, *, moves: bool) -> Changes:
     """The changes that promise a gain; with `moves` a node may hand a one to another.
 
-    Then each does what gains most at a price of a one at which as many want one more as want one
-    less; the most eager of the ones and of the others are paired.
+    Then each does what gains most where who takes a one is paid, by who gives one, what makes as
+    many want one more as want one less; the most eager of the ones and of the others are paired.
     """
     gains, columns, slots = proposals
-    gains = gains.nan_to_num(nan=torch.inf, posinf=torch.inf)  # no promise
+    gains = gains.masked_fill(~gains.isfinite(), torch.inf)  # no promise
     swap, add, remove = gains
     choice = _at_balance(gains) if moves else torch.where(swap < 0, SWAP, 0)
     swapping = (choice == SWAP).nonzero().view(-1)
@@ -70,7 +70,7 @@ def balanced(nodes: Tensor, proposals: Proposals, *, moves: bool) -> Changes:
 
 
 def _at_balance(gains: Tensor) -> Int[Tensor, " nodes"]:
-    """What each node chooses at the price of a one at which the choices balance: 0 is nothing."""
+    """What each node chooses at the pay for a one that balances the choices: 0 is nothing."""
     _, add, remove = gains
     finite = gains[1:][gains[1:].isfinite()].abs()
     high = float(finite.max()) if len(finite) else 0.0
@@ -78,11 +78,11 @@ def _at_balance(gains: Tensor) -> Int[Tensor, " nodes"]:
     nothing = torch.zeros_like(gains[:1])
     choice = torch.zeros_like(add, dtype=torch.long)
     for _ in range(BISECTIONS):
-        price = (low + high) / 2
-        priced = torch.stack([gains[0], add - price, remove + price])
-        choice = torch.cat([nothing, priced]).argmin(dim=0)
+        pay = (low + high) / 2
+        paid = torch.stack([gains[0], add - pay, remove + pay])
+        choice = torch.cat([nothing, paid]).argmin(dim=0)
         surplus = int((choice == ADD).sum() - (choice == REMOVE).sum())
         if surplus == 0:
             break
-        low, high = (low, price) if surplus > 0 else (price, high)
+        low, high = (low, pay) if surplus > 0 else (pay, high)
     return choice

@@ -61,6 +61,9 @@ class Vary(ABC):
         return self.start(data, generator).render()
 
     def randoms(self, data: Data, generator: torch.Generator) -> Iterator[Data]:
-        """One `random` graph after another, without end; the next may overwrite the last."""
+        """One `random` graph after another, without end; the next may overwrite the last.
+
+        A faster way of its own must give the same graphs as `random`.
+        """
         while True:
             yield self.random(data, generator)

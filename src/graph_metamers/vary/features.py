@@ -95,7 +95,9 @@ class FeatureVariable(Variable):
     def product(self, graph: Data, weight: Float[Tensor, "features units"]) -> Tensor:
         """X' W of the graph that `render` returned last, [nodes, units], with its gradient.
 
-        It takes less time than to multiply, and no gradient of the size of X' is kept.
+        Ones and zeros are summed, not multiplied, and their gradient is made block by block, in
+        memory that every product and `render` of this run share: backward goes through one of
+        them at a time.
         """
 
 

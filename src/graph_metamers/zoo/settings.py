@@ -8,7 +8,7 @@ from graph_metamers.zoo.adversarial import AdversarialTraining
 
 @dataclass(frozen=True)
 class Training:
-    """Adam and early stopping on the validation loss, as Kipf and Welling (2017) train.
+    """Adam, by default with early stopping on the validation loss, as Kipf and Welling (2017).
 
     The paper gives the learning rate alone. With its small one the validation accuracy stands
     still for hundreds of epochs while the loss still falls, and stopping on it ends too early.

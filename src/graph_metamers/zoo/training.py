@@ -100,19 +100,14 @@ def train(
     training = training or _class(name).default_training
     names = {"model": name.lower(), "options": options}
     provenance = names | _provenance(data, training, seed)
-    device = labels.device
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = _build(name, data.num_features, int(labels.max()) + 1, options).to(device)
-        # of the model its code, defaults and start count, of the training its code
-        key = digest(provenance, model, device.type, _fit, _narrow)
-        path = Path(cache or cache_folder() / "models") / f"{name.lower()}-{key}.pt"
+        model = _build(name, data.num_features, int(labels.max()) + 1, options).to(labels.device)
+        path = _place(name.lower(), model, provenance, labels.device, cache)
         saved = _load(path, model)
         if saved is None:
             saved = _fit(model, data, labels, masks, training, progress)
-            weights = model.state_dict()
-            whole = {**saved, "weights": weights, "digest": digest(weights)}
-            save_tensors(path, {**whole, "provenance": provenance})
+            _save(path, model, saved, provenance)
             return Trained(model, **saved, provenance=provenance, cached=False)
     return Trained(model, **saved, provenance=provenance, cached=True)
 
@@ -123,15 +118,18 @@ def fit(
     *,
     training: Training | None = None,
     seed: int = 0,
+    cache_key: str | None = None,
     progress: bool = True,
 ) -> Trained:
-    """Train a model of your own on a graph, as `train` does the zoo's. Nothing is cached.
+    """Train a model of your own on a graph, as `train` does the zoo's.
 
     Args:
         build: Returns the model, with weights to begin with. It is called under the seed.
         data: A graph with `x`, `edge_index`, `y` and train, val and test masks.
         training: How to train; by default as the paper does.
         seed: Seed of the weights and of dropout. The global random state is left as it was.
+        cache_key: Of the model's code, which may do more than its class says; with one, what was
+            trained is cached as the zoo's models are. None caches nothing.
         progress: Whether to show a bar once it takes longer than two seconds.
 
     Returns:
@@ -157,8 +155,15 @@ def fit(
         check_model(model)
         model.to(labels.device).requires_grad_(True)
         _check_scores(model, data, labels)
+        provenance = {"model": type(model).__name__} | _provenance(data, training, seed)
+        by = {"key": cache_key, **provenance}
+        path = None if cache_key is None else _place("own", model, by, labels.device)
+        saved = _load(path, model) if path is not None else None
+        if saved is not None:
+            return Trained(model, **saved, provenance=provenance, cached=True)
         saved = _fit(model, data, labels, masks, training, progress)
-    provenance = {"model": type(model).__name__} | _provenance(data, training, seed)
+        if path is not None:
+            _save(path, model, saved, provenance)
     return Trained(model, **saved, provenance=provenance, cached=False)
 
 
@@ -356,6 +361,25 @@ def _accuracies(
     model.eval()
     correct = bind_forward(model, data)(model, data).argmax(dim=1) == labels
     return {name: float(correct[mask].double().mean()) for name, mask in masks.items()}
+
+
+def _place(
+    name: str,
+    model: nn.Module,
+    by: dict[str, Any],
+    device: torch.device,
+    folder: str | Path | None = None,
+) -> Path:
+    """Where a model is cached: by all that decides its weights, before it is trained."""
+    # of the model its code, defaults and start count, of the training its code
+    key = digest(by, model, device.type, _fit, _narrow)
+    return Path(folder or cache_folder() / "models") / f"{name}-{key}.pt"
+
+
+def _save(path: Path, model: nn.Module, saved: dict[str, Any], provenance: dict[str, Any]) -> None:
+    weights = model.state_dict()
+    whole = {**saved, "weights": weights, "digest": digest(weights), "provenance": provenance}
+    save_tensors(path, whole)
 
 
 def _load(path: Path, model: nn.Module) -> dict[str, Any] | None:
