@@ -114,6 +114,8 @@ def test_table1_says_how_far_each_cell_is_from_the_papers():
     assert gcn["within"] == "yes"
     assert gin["within"] == "no: S_feat"
     assert gin["difference_feature_similarity"] == pytest.approx(0.2 - 0.104)
+    assert (gcn["why"], gin["why"]) == ("", "not known")
+    assert table1.note([gcn, gin], options)[-1] == "Not near, not known: GIN on Cora."
     reproduced = table1.claims([gcn, gin], options)[0]
     assert reproduced.found == "1 of 2 cells."
     assert reproduced.holds is None  # 28 are missing

@@ -1,12 +1,16 @@
 """What a job of the paper's grids does, on the built-in graph."""
 
+import functools
+
 import pytest
 import torch
 
 import graph_metamers as gm
 from graph_metamers.jobs import Inline, Job, Store, run
+from graph_metamers.paper import tasks
 from graph_metamers.paper.grid import PROTOCOL, Options, model_options, search_job
-from graph_metamers.paper.tasks import configured, trained_model
+from graph_metamers.paper.tasks import configured, search_rows, trained_model
+from graph_metamers.search import checkpoint
 
 SHORT = Options(seeds=1, steps=3)
 
@@ -67,6 +71,18 @@ def test_a_metamer_that_is_to_be_shown_is_kept(tmp_path):
     row = found(store, job)
     m = gm.load(store.left(job) / "metamer.pt")
     assert m.activation_error == row["activation_error"]
+
+
+def test_a_model_that_was_trained_anew_begins_its_search_anew(tmp_path, monkeypatch):
+    """What another model's search left in the job's folder does not stop it."""
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(checkpoint.Checkpoint, "remove", lambda self: None)
+    arguments = search_job(SHORT, "csbm", "gcn", 0).arguments
+    (before,) = search_rows(tmp_path, **arguments)
+    monkeypatch.setattr(tasks, "trained_model", functools.partial(tasks.trained_model, epochs=100))
+    (after,) = search_rows(tmp_path, **arguments)
+    assert before["activation_error"] != after["activation_error"]
+    assert len(list(tmp_path.glob("search-*.checkpoint"))) == 2
 
 
 def test_edges_vary_on_the_undirected_graph(tmp_path):
