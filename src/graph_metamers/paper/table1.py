@@ -34,7 +34,7 @@ def grid(options: Options) -> list[Job]:
 
 
 # Why a cell is not near the paper's, where there is something to say beyond the figures.
-WIDER = "width: more units bring it nearer, and the paper gives none"
+WIDER = "width: S_feat rises with it (past the paper’s on Chameleon), and the paper gives none"
 VARIANT = "model: ours is a node-level variant, and the paper does not say what its own is"
 WHY = {
     ("chameleon", "chebnet"): WIDER,
