@@ -26,7 +26,7 @@ class Protocol:
         search: How metamers are looked for; it ends at `tol`, so that no model is given more.
     """
 
-    version: int = 2
+    version: int = 3
     datasets: tuple[str, ...] = ("cora", "citeseer", "pubmed", "chameleon")
     layers: tuple[str, ...] = ("first", "output")
     seeds: int = 3

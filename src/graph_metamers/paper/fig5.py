@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, standard_columns
+from graph_metamers.paper.claims import decided, most
 from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
 from graph_metamers.paper.pictures import panels
-from graph_metamers.paper.steps import decided, most
 
 MODELS = ("gcn", "chebnet")
 DENSE = tuple(name for name in DATASETS if name != "pubmed")  # n² entries are 389 million there

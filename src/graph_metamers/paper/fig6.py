@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, counted, standard_columns
+from graph_metamers.paper.claims import Pairs, finder, paired, rises
 from graph_metamers.paper.grid import DATASETS, MODELS, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
 from graph_metamers.paper.pictures import CS_AXIS, panels
-from graph_metamers.paper.steps import Pairs, finder, paired, rises
 from graph_metamers.report.numbers import ABSENT
 
 FACTORS = {"activation": ("relu", "elu"), "adversarial": (False, True), "residual": (False, True)}

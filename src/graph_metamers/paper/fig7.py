@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, counted, standard_columns
+from graph_metamers.paper.claims import finder, paired, rises
 from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
 from graph_metamers.paper.pictures import CS_AXIS, lines
-from graph_metamers.paper.steps import finder, paired, rises
 
 MODELS = ("gcn", "chebnet", "graphsage", "gin")
 UNITS = (16, 32, 64)

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, counted, standard_columns
+from graph_metamers.paper.claims import Pairs, decided, finder, most, paired, rises
 from graph_metamers.paper.grid import DATASETS, MODELS, TITLES, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
 from graph_metamers.paper.pictures import FEATURE_AXIS, beside
 from graph_metamers.paper.reported import table1
-from graph_metamers.paper.steps import Pairs, decided, finder, most, paired, rises
 
 NEAR = {"feature_similarity": 0.03, "prediction_match": 0.05}  # what counts as reproduced
 CELLS = len(DATASETS) * len(MODELS)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 SWAP, ADD, REMOVE = 1, 2, 3  # what a node can do
 BISECTIONS = 30
+ROUNDING = 1e-6  # share of its terms up to which a sum of them may be rounding alone
 
 
 class Proposals(NamedTuple):
@@ -59,12 +60,15 @@ def balanced(nodes: Tensor, proposals: Proposals, *, moves: bool) -> Changes:
     pairs = min(len(adding), len(removing))
     adding = adding[add[adding].argsort()][:pairs]
     removing = removing[remove[removing].argsort()][:pairs]
+    gain, terms = add[adding] + remove[removing], add[adding].abs() + remove[removing].abs()
+    real = gain.abs() > ROUNDING * terms  # else they would trade places for nothing
+    adding, removing = adding[real], removing[real]
     changes = Changes(
         gaining=nodes[torch.cat([swapping, adding])],
         column=torch.cat([columns[0, swapping], columns[1, adding]]),
         losing=nodes[torch.cat([swapping, removing])],
         slot=torch.cat([slots[0, swapping], slots[1, removing]]),
-        gain=torch.cat([swap[swapping], add[adding] + remove[removing]]),
+        gain=torch.cat([swap[swapping], gain[real]]),
     )
     return changes.best(len(changes.gain))
 

@@ -25,7 +25,7 @@ from graph_metamers.search.base import (
     whole_read,
 )
 from graph_metamers.search.checkpoint import Checkpoint
-from graph_metamers.search.feature_gains import Changes, Proposals, balanced, joined
+from graph_metamers.search.feature_gains import ROUNDING, Changes, Proposals, balanced, joined
 from graph_metamers.vary import BinaryFeatures, Vary, with_features
 
 SHARE, LEAST_SHARE = 0.4, 0.02  # of the nodes that are looked at in a sweep
@@ -318,8 +318,8 @@ class _Walk:
         add.scatter_(1, held, taken)
         if self.allowed is not None:
             add.masked_fill_(~self.allowed[nodes], torch.inf)
-        read = weight[held]
-        remove = (read.square() @ curvature.unsqueeze(2) - read @ gradient.unsqueeze(2)).squeeze(2)
+        lost = weight[held]
+        remove = (lost.square() @ curvature.unsqueeze(2) - lost @ gradient.unsqueeze(2)).squeeze(2)
         remove.masked_fill_(~self._filled(nodes), torch.inf)
 
         best_add = add.topk(min(SHORTLIST, add.shape[1]), dim=1, largest=False)
@@ -330,12 +330,14 @@ class _Walk:
         moves = torch.cat([weight[adds], -weight[removes]], dim=1)
         pressed = moves @ probes.transpose(1, 2)  # [nodes, both shortlists, probes]
         alone = (moves @ gradient.unsqueeze(2)).squeeze(2) + self.kappa * pressed.square().sum(2)
+        rounding = ROUNDING * alone.abs().amax(dim=1)
         impossible = torch.cat([best_add.values, best_remove.values], dim=1).isinf()
         alone.masked_fill_(impossible, torch.inf)
         count = adds.shape[1]
         both = pressed[:, :count] @ pressed[:, count:].transpose(1, 2)
         change = alone[:, :count, None] + alone[:, None, count:] + 2 * self.kappa * both
         swap, pair = change.flatten(1).min(dim=1)
+        swap = torch.where(swap.abs() > rounding, swap, 0.0)  # equal features weigh the same
         add, a = alone[:, :count].min(dim=1)
         remove, r = alone[:, count:].min(dim=1)
         return Proposals(

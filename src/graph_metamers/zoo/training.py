@@ -1,6 +1,7 @@
 """Train a node classifier as the paper does, once: the result is cached under what made it."""
 
 import copy
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -104,12 +105,8 @@ def train(
         torch.manual_seed(seed)
         model = _build(name, data.num_features, int(labels.max()) + 1, options).to(labels.device)
         path = _place(name.lower(), model, provenance, labels.device, cache)
-        saved = _load(path, model)
-        if saved is None:
-            saved = _fit(model, data, labels, masks, training, progress)
-            _save(path, model, saved, provenance)
-            return Trained(model, **saved, provenance=provenance, cached=False)
-    return Trained(model, **saved, provenance=provenance, cached=True)
+        again = functools.partial(_fit, model, data, labels, masks, training, progress)
+        return _kept(path, model, provenance, again)
 
 
 def fit(
@@ -158,13 +155,8 @@ def fit(
         provenance = {"model": type(model).__name__} | _provenance(data, training, seed)
         by = {"key": cache_key, **provenance}
         path = None if cache_key is None else _place("own", model, by, labels.device)
-        saved = _load(path, model) if path is not None else None
-        if saved is not None:
-            return Trained(model, **saved, provenance=provenance, cached=True)
-        saved = _fit(model, data, labels, masks, training, progress)
-        if path is not None:
-            _save(path, model, saved, provenance)
-    return Trained(model, **saved, provenance=provenance, cached=False)
+        again = functools.partial(_fit, model, data, labels, masks, training, progress)
+        return _kept(path, model, provenance, again)
 
 
 def _supervised(data: Data, seed: int) -> tuple[Data, Tensor, dict[str, Tensor]]:
@@ -374,6 +366,22 @@ def _place(
     # of the model its code, defaults and start count, of the training its code
     key = digest(by, model, device.type, _fit, _narrow)
     return Path(folder or cache_folder() / "models") / f"{name}-{key}.pt"
+
+
+def _kept(
+    path: Path | None,
+    model: nn.Module,
+    provenance: dict[str, Any],
+    again: Callable[[], dict[str, Any]],
+) -> Trained:
+    """The model from its place in the cache, or trained and kept there; without one, trained."""
+    saved = None if path is None else _load(path, model)
+    cached = saved is not None
+    if saved is None:
+        saved = again()
+        if path is not None:
+            _save(path, model, saved, provenance)
+    return Trained(model, **saved, provenance=provenance, cached=cached)
 
 
 def _save(path: Path, model: nn.Module, saved: dict[str, Any], provenance: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What figures share that say how often something is true, or from one variant to the next."""
+"""The paper’s sentences as claims: in how many cells, or pairs of cells, one is true."""
 
 import statistics
 from collections.abc import Callable, Sequence
