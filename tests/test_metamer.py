@@ -172,6 +172,23 @@ def test_the_first_call_is_as_every_other(small):
     assert first.history == second.history
 
 
+@pytest.mark.parametrize("density", ["fixed", "per_node", "learned"])
+def test_random_starts_are_the_same_at_another_layer(small, density, monkeypatch):
+    options = {"vary": gm.BinaryFeatures(density=density), "search": gm.Adam(steps=1)}
+
+    def nulls() -> list[torch.Tensor]:
+        judge._drawn.clear()
+        found = [gm.metamer(network(), small, layer, **options) for layer in ("act", "output")]
+        return [m.nulls["start"] for m in found]
+
+    judge._places.clear()
+    remembered = nulls()
+    assert len(judge._places) == 1
+    monkeypatch.setattr(judge, "FEW", 0)
+    assert all(torch.equal(a, b) for a, b in zip(remembered, nulls(), strict=True))
+    assert not torch.equal(*remembered)
+
+
 def test_the_read_is_found_whoever_asks(small):
     with Probe(network(), small) as probe:
         problem = pose(probe, probe.targets("act"), gm.BinaryFeatures(), 0.01, "")

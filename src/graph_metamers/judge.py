@@ -1,27 +1,30 @@
 """Whether what a search found is a metamer: its nulls, and what is proved to be impossible."""
 
+import functools
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from graph_metamers.digests import digest
 from graph_metamers.errors import InputError
 from graph_metamers.measure import node_match, permuted_null
 from graph_metamers.measure.null import EXACT
 from graph_metamers.probe import Forward, Layer
 from graph_metamers.search import Problem, narrow_error
 from graph_metamers.theory import least_gain
-from graph_metamers.vary import Edges, EdgeWeights
+from graph_metamers.vary import BinaryFeatures, Edges, EdgeWeights, with_features
 
 LEVEL: Final = 0.01  # how likely an unrelated graph may pass a null
 SAMPLES: Final = 99  # the fewest with which a p-value can be as small
 COMPARED = 199  # nodes with which each node is compared
 REMEMBERED = 16
+FEW = 1 << 24  # ones of all random starts together, to be remembered for other models
 SEED = 2**40  # of the nulls; no search begins there
 
 Nulls = dict[str, Tensor]
@@ -31,6 +34,7 @@ NEAR = 0.2  # of ‖X‖: features as near as this are the reference's, with a c
 
 _drawn: OrderedDict[str, Nulls] = OrderedDict()
 _gains: OrderedDict[str, float] = OrderedDict()
+_places: OrderedDict[str, list[Tensor]] = OrderedDict()
 
 
 def nulls_of(problem: Problem, others: Sequence[Data] = ()) -> Nulls:
@@ -57,20 +61,21 @@ def nulls_of(problem: Problem, others: Sequence[Data] = ()) -> Nulls:
     return nulls
 
 
-def _remembered(memory: OrderedDict[str, T], subject: str, make: Callable[[], T]) -> T:
+def _remembered(
+    memory: OrderedDict[str, T], subject: str, make: Callable[[], T], *, most: int = REMEMBERED
+) -> T:
     if subject not in memory:
         memory[subject] = make()
-        while len(memory) > REMEMBERED:
+        while len(memory) > most:
             memory.popitem(last=False)
     return memory[subject]
 
 
 def _draw(problem: Problem) -> Nulls:
-    generator = torch.Generator().manual_seed(SEED)
     error_of = narrow_error(problem)
     with torch.no_grad():
-        starts = itertools.islice(problem.vary.randoms(problem.data, generator), SAMPLES)
-        nulls = {"start": torch.stack([error_of(start).double().cpu() for start in starts])}
+        errors = [error_of(start).double().cpu() for start in _starts(problem)]
+    nulls = {"start": torch.stack(errors)}
     if all(_by_node(h, problem.data) and len(h) > 1 for h in problem.targets):
         # In a small or symmetric graph many permutations change nothing: they are the reference.
         for samples in (SAMPLES, 10 * SAMPLES):
@@ -80,6 +85,31 @@ def _draw(problem: Problem) -> Nulls:
                 nulls["permuted"] = permuted
                 break
     return nulls
+
+
+def _starts(problem: Problem) -> Iterator[Data]:
+    """Random graphs of what varies; the next overwrites the last.
+
+    They are the same for every model and layer, and of binary features, the last graph's ones are
+    remembered.
+    """
+    data, vary = problem.data, problem.vary
+    generator = torch.Generator().manual_seed(SEED)
+    drawn = itertools.islice(vary.randoms(data, generator), SAMPLES)
+    x: Tensor = data["x"]
+    if not isinstance(vary, BinaryFeatures) or SAMPLES * int(x.count_nonzero()) > FEW:
+        yield from drawn
+        return
+    subject = digest(x, vary, str(x.device))
+    make = functools.partial(_places_of_ones, drawn)
+    start = torch.zeros_like(x)
+    for places in _remembered(_places, subject, make, most=1):
+        start.zero_().view(-1)[places] = 1
+        yield with_features(data, start)
+
+
+def _places_of_ones(graphs: Iterator[Data]) -> list[Tensor]:
+    return [graph["x"].detach().view(-1).nonzero().view(-1) for graph in graphs]
 
 
 def _of_permutations(targets: list[Tensor], samples: int) -> Tensor:
