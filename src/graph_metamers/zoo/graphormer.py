@@ -16,6 +16,7 @@ from graph_metamers.zoo.models import ACTIVATIONS, NORMS, Activation, Norm, chec
 from graph_metamers.zoo.settings import Training
 
 CHUNK_ENTRIES = 1 << 21  # attention weights in memory at a time, for all heads together
+KEPT_ENTRIES = 1 << 26  # at most, of a layer, to be kept for backward: a quarter of a gigabyte
 MAX_DEGREE = 64
 
 
@@ -36,8 +37,9 @@ class Graphormer(nn.Module):
     most 300 epochs.
 
     A forward takes O(nodes² · hidden) time and O(nodes²) bytes for the distances (389 MB on
-    PubMed), which are computed once and cached; attention weights exist for a chunk of nodes only
-    and are computed again backward. See docs/models.md for measured seconds and memory.
+    PubMed), which are computed once and cached. Of more than about 6000 nodes, attention weights
+    exist for a chunk only and are computed again backward. See docs/models.md for measured
+    seconds and memory.
 
     Args:
         in_features: Features of a node.
@@ -234,7 +236,7 @@ def biased_attention(
 
 
 class _BiasedAttention(Function):
-    """Keeps nothing of size queries × keys: backward computes each chunk's weights again."""
+    """Where there are very many weights none are kept: backward computes each chunk's again."""
 
     @staticmethod
     def forward(
@@ -248,8 +250,13 @@ class _BiasedAttention(Function):
         chunk: int,
     ) -> Tensor:
         out = torch.empty_like(q)
+        few = len(q) * distance.numel() <= KEPT_ENTRIES and any(ctx.needs_input_grad)
+        ctx.kept = list[Tensor]()
         for rows in _chunks(q.shape[1], chunk):
-            out[:, rows] = _weights(q[:, rows], k, bias, distance[rows], log_count) @ v
+            p = _weights(q[:, rows], k, bias, distance[rows], log_count)
+            out[:, rows] = p @ v
+            if few:
+                ctx.kept.append(p)
         ctx.save_for_backward(q, k, v, bias, distance, log_count, out)
         ctx.chunk = chunk
         return out
@@ -259,8 +266,11 @@ class _BiasedAttention(Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         q, k, v, bias, distance, log_count, out = ctx.saved_tensors
         grad_q, grad_k, grad_v, grad_bias = (torch.zeros_like(t) for t in (q, k, v, bias))
-        for rows in _chunks(q.shape[1], ctx.chunk):
-            p = _weights(q[:, rows], k, bias, distance[rows], log_count)
+        for place, rows in enumerate(_chunks(q.shape[1], ctx.chunk)):
+            if ctx.kept:
+                p = ctx.kept[place]
+            else:
+                p = _weights(q[:, rows], k, bias, distance[rows], log_count)
             g = grads[0][:, rows]
             grad_v += p.transpose(1, 2) @ g
             # ∂L/∂logits = P ⊙ (g Vᵀ − Σ g ⊙ out)
