@@ -103,13 +103,13 @@ def _starts(problem: Problem) -> Iterator[Data]:
     subject = digest(x, vary, str(x.device))
     make = functools.partial(_places_of_ones, drawn)
     start = torch.zeros_like(x)
-    for places in _remembered(_places, subject, make, most=1):
-        start.zero_().view(-1)[places] = 1
+    for nodes, columns in _remembered(_places, subject, make, most=1):
+        start.zero_()[nodes, columns] = 1
         yield with_features(data, start)
 
 
 def _places_of_ones(graphs: Iterator[Data]) -> list[Tensor]:
-    return [graph["x"].detach().view(-1).nonzero().view(-1) for graph in graphs]
+    return [graph["x"].detach().nonzero().T.int() for graph in graphs]
 
 
 def _of_permutations(targets: list[Tensor], samples: int) -> Tensor:

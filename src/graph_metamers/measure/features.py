@@ -27,8 +27,8 @@ def feature_similarity(x: Matrix, y: Matrix) -> float:
         InputError: The shapes differ.
 
     Example:
-        >>> feature_similarity(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
-        0.7071067811865475
+        >>> round(feature_similarity(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])), 4)
+        0.7071
     """
     check_same_shape(x, y)
     return float(_cosine(x.reshape(1, -1), y.reshape(1, -1)))
