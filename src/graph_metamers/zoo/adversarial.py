@@ -25,7 +25,8 @@ class AdversarialTraining:
     "linf"), and takes its training step there. X + δ stays between the least and greatest value
     of X. Binary features are perturbed in the relaxed space: X + δ lies in [0, 1] and is not
     rounded, so ε = 1 in "l2" is the length of one flipped word, spread over as many words as
-    raises the loss most. Only nodes that the labelled nodes' outputs depend on are perturbed.
+    raises the loss most. Only nodes that the labelled nodes' outputs depend on are perturbed:
+    those whose gradient at X is not zero.
 
     Args:
         epsilon: Radius ε of each node's ball, in units of the features.
@@ -59,19 +60,23 @@ class AdversarialTraining:
         """
         low, high = float(x.min()), float(x.max())
         length = self.step_size or 2.5 * self.epsilon / self.steps
-        attacked = x
+        attacked, nodes, clean = x.detach().clone(), None, x
         for _ in range(self.steps):
-            attacked = attacked.detach().requires_grad_()
+            attacked.requires_grad_()
             (gradient,) = torch.autograd.grad(loss(attacked), attacked)
-            with torch.no_grad():
-                delta = attacked - x + length * self._direction(gradient)
-                attacked = (x + self._projected(delta)).clamp_(low, high)
-        return attacked.detach()
+            attacked = attacked.detach()
+            if nodes is None:
+                nodes = gradient.any(dim=1).nonzero().view(-1)
+                clean = x[nodes].detach()
+            step = self._direction(gradient[nodes]).mul_(length)
+            delta = self._projected(step.add_(attacked[nodes]).sub_(clean))
+            attacked[nodes] = delta.add_(clean).clamp_(low, high)
+        return attacked
 
     def _direction(self, gradient: Matrix) -> Matrix:
         if self.norm == "linf":
-            return gradient.sign()
-        return gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-30)
+            return gradient.sign_()
+        return gradient.div_(gradient.norm(dim=1, keepdim=True).clamp_(min=1e-30))
 
     def _projected(self, delta: Matrix) -> Matrix:
         if self.norm == "linf":
