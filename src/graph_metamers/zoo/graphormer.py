@@ -250,7 +250,8 @@ class _BiasedAttention(Function):
         chunk: int,
     ) -> Tensor:
         out = torch.empty_like(q)
-        few = len(q) * distance.numel() <= KEPT_ENTRIES and any(ctx.needs_input_grad)
+        # without gradients those of q, k and v are not needed; a parameter's may still seem so
+        few = len(q) * distance.numel() <= KEPT_ENTRIES and any(ctx.needs_input_grad[:3])
         ctx.kept = list[Tensor]()
         for rows in _chunks(q.shape[1], chunk):
             p = _weights(q[:, rows], k, bias, distance[rows], log_count)
