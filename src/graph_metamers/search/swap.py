@@ -50,11 +50,12 @@ class Swap(Search):
     Of every node in a random share, the best pair of a shortlist is proposed. With
     `BinaryFeatures(density="fixed")` a one may also go from node to node: each does what gains
     most, a swap, one more (δ = W_a) or one less (δ = −W_r), and who takes a one is paid for it, by
-    who gives one, what makes as many want more as want less. All changes that promise a gain are
-    carried out together if the **true** error falls, else the most promising quarter of them, and
-    so on. When the promise was not kept, since rows that share neighbours add up, κ grows and the
-    share shrinks; when it was, the other way round. So the error never rises, and the number of
-    ones stays: that of the whole matrix, and with `density="per_node"` that of each node.
+    who gives one, what makes as many want more as want less. All changes that promise a gain
+    beyond what rounding alone may promise are carried out together if the **true** error falls,
+    else the most promising quarter of them, and so on. When the promise was not kept, since rows
+    that share neighbours add up, κ grows and the share shrinks; when it was, the other way round.
+    So the error never rises, and the number of ones stays: that of the whole matrix, and with
+    `density="per_node"` that of each node.
 
     Works at any layer of any model; where no linear maps are found (see
     `graph_metamers.probe.find_linear_read`) Y is X itself, which takes more time and memory. A
