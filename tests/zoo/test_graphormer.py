@@ -82,16 +82,6 @@ def test_attention_gradient_of_one_input_alone(wanted):
     torch.testing.assert_close(*slopes, rtol=1e-10, atol=1e-12)
 
 
-def test_weights_that_are_kept_are_those_that_would_be_computed_again(monkeypatch):
-    *weights, distance = inputs(40, 30, 2, 8, torch.float32)
-    kept, again = [], []
-    for found, most in (kept, 2 * 40 * 30), (again, 2 * 40 * 30 - 1):
-        monkeypatch.setattr(graphormer, "KEPT_ENTRIES", most)
-        out = biased_attention(*weights, distance, entries=500)
-        found += torch.autograd.grad(out.square().sum(), weights)
-    assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
-
-
 def test_attention_of_great_logits_is_finite():
     *weights, distance = (t.detach() for t in inputs(6, 5, 2, 3, torch.float32))
     weights[0] *= 1e4

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from graph_metamers.benchmark.protocol import PROTOCOL
 from graph_metamers.jobs import Row
 from graph_metamers.report.numbers import error_text, number, score_text
-from graph_metamers.report.script import TEMPLATES, inline_script
+from graph_metamers.report.page import inline_script, rendered
 from graph_metamers.result import setting
 from graph_metamers.storage import write_text
 
@@ -35,13 +33,6 @@ def write_page(path: Path, lines: Sequence[Row]) -> None:
     Raises:
         InputError: The place cannot be written to.
     """
-    page = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("leaderboard.html")
     context = {
         "lines": [_shown(line) for line in lines],
         "graphs": list(dict.fromkeys(line["dataset"] for line in lines)),
@@ -51,7 +42,7 @@ def write_page(path: Path, lines: Sequence[Row]) -> None:
         "search": setting(PROTOCOL.search),
         "script": inline_script("table.js"),
     }
-    write_text(path, page.render(context))
+    write_text(path, rendered("leaderboard.html", **context))
 
 
 def matched_text(line: Row) -> str:

@@ -4,27 +4,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from graph_metamers.paper.item import SETTINGS, Sheet
 from graph_metamers.paper.items import ITEMS
 from graph_metamers.paper.words import cell_text, claim_text, sorted_by
 from graph_metamers.report.figures import adapted
-from graph_metamers.report.script import TEMPLATES, inline_script
+from graph_metamers.report.page import inline_script, rendered
 from graph_metamers.storage import write_text
 
 
 def write_page(folder: Path) -> Path:
     """Write `paper.html` from the sheets and pictures in a folder, and say where."""
     sheets = read_sheets(folder)
-    page = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("paper.html")
     path = folder / "paper.html"
     sections = [_section(sheet, folder) for sheet in sheets]
     claims = [
@@ -32,9 +24,9 @@ def write_page(folder: Path) -> Path:
         for s in sections
         for c in s["claims"]
     ]
-    write_text(
-        path, page.render(sections=sections, claims=claims, script=inline_script("table.js"))
-    )
+    script = inline_script("table.js")
+    page = rendered("paper.html", sections=sections, claims=claims, script=script)
+    write_text(path, page)
     return path
 
 

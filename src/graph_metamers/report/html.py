@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from graph_metamers import datasets, zoo
@@ -13,6 +12,7 @@ from graph_metamers.report import plots
 from graph_metamers.report.figures import inline_svg
 from graph_metamers.report.glossary import VARIES, Score, explained, limitations
 from graph_metamers.report.numbers import error_text, p_text, score_text, shorten
+from graph_metamers.report.page import rendered
 from graph_metamers.report.section import section
 from graph_metamers.report.theory import theory_section
 from graph_metamers.report.words import headline, kind_of, remedies, status_text, verdict_text
@@ -21,8 +21,6 @@ from graph_metamers.storage import write_text
 
 if TYPE_CHECKING:
     from graph_metamers.audit import Audit
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(audit: "Audit", path: Path) -> None:
@@ -35,14 +33,7 @@ def write_report(audit: "Audit", path: Path) -> None:
     Raises:
         InputError: The place cannot be written to.
     """
-    page = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("report.html")
-    write_text(path, page.render(_context(audit)))
+    write_text(path, rendered("report.html", **_context(audit)))
 
 
 def _context(audit: "Audit") -> dict[str, Any]:

@@ -16,7 +16,6 @@ from graph_metamers.zoo.models import ACTIVATIONS, NORMS, Activation, Norm, chec
 from graph_metamers.zoo.settings import Training
 
 CHUNK_ENTRIES = 1 << 21  # attention weights in memory at a time, for all heads together
-KEPT_ENTRIES = 1 << 26  # at most, of a layer, to be kept for backward: a quarter of a gigabyte
 MAX_DEGREE = 64
 
 
@@ -37,9 +36,8 @@ class Graphormer(nn.Module):
     most 300 epochs.
 
     A forward takes O(nodes² · hidden) time and O(nodes²) bytes for the distances (389 MB on
-    PubMed), which are computed once and cached. Of more than about 6000 nodes, attention weights
-    exist for a chunk only and are computed again backward. See docs/models.md for measured
-    seconds and memory.
+    PubMed), which are computed once and cached; attention weights exist for a chunk only and are
+    computed again backward. See docs/models.md for measured seconds and memory.
 
     Args:
         in_features: Features of a node.
@@ -230,13 +228,16 @@ def biased_attention(
         log_count: Logarithm of how many keys each stands for; by default 0.
         entries: Attention weights in memory at a time.
     """
-    chunk = max(1, entries // (len(q) * k.shape[1]))
-    log_count = k.new_zeros(k.shape[1]) if log_count is None else log_count
-    return _BiasedAttention.apply(q * q.shape[-1] ** -0.5, k, v, bias, distance, log_count, chunk)  # pyright: ignore[reportReturnType]
+    chunk = max(1, min(q.shape[1], entries // (len(q) * k.shape[1])))
+    q, k, v = (t.contiguous() for t in (q * q.shape[-1] ** -0.5, k, v))
+    return _BiasedAttention.apply(q, k, v, bias, distance, log_count, chunk)  # pyright: ignore[reportReturnType]
 
 
 class _BiasedAttention(Function):
-    """Where there are very many weights none are kept: backward computes each chunk's again."""
+    """No weights are kept: backward computes each chunk's again, in memory that is taken once.
+
+    New memory for each chunk, or for all of them, costs more than the weights themselves.
+    """
 
     @staticmethod
     def forward(
@@ -246,18 +247,13 @@ class _BiasedAttention(Function):
         v: Tensor,
         bias: Tensor,
         distance: Tensor,
-        log_count: Tensor,
+        log_count: Tensor | None,
         chunk: int,
     ) -> Tensor:
-        out = torch.empty_like(q)
-        # without gradients those of q, k and v are not needed; a parameter's may still seem so
-        few = len(q) * distance.numel() <= KEPT_ENTRIES and any(ctx.needs_input_grad[:3])
-        ctx.kept = list[Tensor]()
-        for rows in _chunks(q.shape[1], chunk):
-            p = _weights(q[:, rows], k, bias, distance[rows], log_count)
-            out[:, rows] = p @ v
-            if few:
-                ctx.kept.append(p)
+        out, k_t = torch.empty_like(q), k.transpose(1, 2).contiguous()
+        held = q.new_empty(len(q), chunk, k.shape[1])
+        for rows in _chunks(len(distance), chunk):
+            out[:, rows] = _weights(held, q[:, rows], k_t, bias, distance[rows], log_count) @ v
         ctx.save_for_backward(q, k, v, bias, distance, log_count, out)
         ctx.chunk = chunk
         return out
@@ -267,32 +263,43 @@ class _BiasedAttention(Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         q, k, v, bias, distance, log_count, out = ctx.saved_tensors
         grad_q, grad_k, grad_v, grad_bias = (torch.zeros_like(t) for t in (q, k, v, bias))
-        for place, rows in enumerate(_chunks(q.shape[1], ctx.chunk)):
-            if ctx.kept:
-                p = ctx.kept[place]
-            else:
-                p = _weights(q[:, rows], k, bias, distance[rows], log_count)
-            g = grads[0][:, rows]
-            grad_v += p.transpose(1, 2) @ g
+        k_t, v_t = (t.transpose(1, 2).contiguous() for t in (k, v))
+        grad_out = grads[0].contiguous()
+        shift = (grad_out * out).sum(-1, keepdim=True)
+        held, of_logits = q.new_empty(2, len(q), ctx.chunk, k.shape[1])
+        for rows in _chunks(len(distance), ctx.chunk):
+            p = _weights(held, q[:, rows], k_t, bias, distance[rows], log_count)
+            g = grad_out[:, rows]
+            grad_v.baddbmm_(p.transpose(1, 2), g)
             # ∂L/∂logits = P ⊙ (g Vᵀ − Σ g ⊙ out)
-            d = g @ v.transpose(1, 2)
-            d -= (g * out[:, rows]).sum(-1, keepdim=True)
+            d = torch.bmm(g, v_t, out=of_logits[:, : g.shape[1]])
+            d -= shift[:, rows]
             d *= p
             grad_q[:, rows] = d @ k
-            grad_k += d.transpose(1, 2) @ q[:, rows]
+            grad_k.baddbmm_(d.transpose(1, 2), q[:, rows])
             if ctx.needs_input_grad[3]:
-                places = distance[rows].reshape(-1).long()
+                distances = distance[rows].reshape(-1).long()
                 for head, of_head in zip(grad_bias, d, strict=True):
-                    head.index_add_(0, places, of_head.reshape(-1))
+                    head.index_add_(0, distances, of_head.reshape(-1))
         return grad_q, grad_k, grad_v, grad_bias, None, None, None
 
 
-def _weights(q: Tensor, k: Tensor, bias: Tensor, distance: Tensor, log_count: Tensor) -> Tensor:
-    logits = torch.baddbmm(log_count, q, k.transpose(1, 2))
+def _weights(
+    held: Tensor,
+    q: Tensor,
+    k_t: Tensor,
+    bias: Tensor,
+    distance: Tensor,
+    log_count: Tensor | None,
+) -> Tensor:
+    """The attention weights of a chunk of queries, in the memory held for them."""
+    logits = torch.bmm(q, k_t, out=held[:, : q.shape[1]])
+    if log_count is not None:
+        logits += log_count
     places = distance.reshape(-1).int()
     for of_head, table in zip(logits, bias, strict=True):
         of_head.view(-1).add_(table.index_select(0, places))
-    return logits.softmax(dim=-1)
+    return torch.softmax(logits, dim=-1, out=logits)
 
 
 def _chunks(length: int, size: int) -> Iterator[slice]:

@@ -1,18 +1,32 @@
-"""A script that a page holds itself, and the hash by which the page allows it and no other."""
+"""A page from a template, with the scripts that it holds itself."""
 
 import base64
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
+def rendered(template: str, **context: Any) -> str:
+    """One of the templates, filled in; text is escaped and what is missing an error."""
+    page = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(template)
+    return page.render(context)
+
+
 @dataclass(frozen=True)
 class Script:
-    """A script for a page.
+    """A script for a page, and the hash by which the page allows it and no other.
 
     Attributes:
         text: What stands between the tags, all of it.
