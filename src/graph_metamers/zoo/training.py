@@ -3,7 +3,6 @@
 import copy
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count, listing, suggestion
 from graph_metamers.probe import Forward, Probe, check_data, check_model, find_linear_read
 from graph_metamers.probe.forward import bind_forward
+from graph_metamers.probe.products import Pattern, sparse_product, sparse_products
 from graph_metamers.progress import progress_bar
 from graph_metamers.storage import graph_tensors, load_tensors, save_tensors
 from graph_metamers.vary import with_features
@@ -258,7 +258,11 @@ def _fit(
 
     history: list[float] = []
     best, best_epoch, weights = math.inf, 0, copy.deepcopy(model.state_dict())
-    with progress_bar("Training", value="loss", shown=progress) as watch, torch.enable_grad():
+    with (
+        progress_bar("Training", value="loss", shown=progress) as watch,
+        sparse_products(model),
+        torch.enable_grad(),
+    ):
         for epoch in range(training.epochs):
             seen = x
             if training.adversarial is not None:
@@ -307,16 +311,16 @@ def _narrow(model: nn.Module, graph: Data) -> Callable[[Tensor], Tensor]:
     picks = {f"model.{name}": pick for name, pick in read.picks.items()}
     first = cast(GraphLayer, model.get_submodule(model.layer_names[0]))
     clean = cast(Tensor, graph.x)
-    with warnings.catch_warnings():  # PyTorch calls it a beta, once
-        warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)")
-        sparse = _with_values(clean.to_sparse_csr(), lambda values: values)
-    few = 4 * len(sparse.values()) < clean.numel()
+    places = clean.nonzero(as_tuple=True)
+    values, few = clean[places], 4 * len(places[0]) < clean.numel()
+    pattern = Pattern(torch.stack(places[::-1]), (len(clean), clean.shape[1])) if few else None
 
     def product(x: Tensor, columns: Tensor) -> Tensor:
-        if x is not clean or not few:
-            return drop(x, first.dropout, model.training) @ columns
         share, training = first.dropout, model.training
-        return _with_values(sparse, lambda v: F.dropout(v, share, training)) @ columns
+        if x is not clean or pattern is None:
+            return drop(x, share, training) @ columns
+        kept = F.dropout(values, share, training)
+        return sparse_product(columns[:, None], kept[:, None], pattern)[:, 0]
 
     def scores(x: Tensor) -> Tensor:
         y = product(x, torch.cat([weights[name] for name in read.picks]).T)
@@ -327,11 +331,6 @@ def _narrow(model: nn.Module, graph: Data) -> Callable[[Tensor], Tensor]:
             first.dropout = share
 
     return scores
-
-
-def _with_values(sparse: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    places = sparse.crow_indices(), sparse.col_indices()
-    return torch.sparse_csr_tensor(*places, change(sparse.values()), sparse.shape)
 
 
 class _Scores(nn.Module):

@@ -1,0 +1,227 @@
+"""Sums of messages as sparse products: the same as PyG's own sums, and its gradients."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch_geometric.nn import (
+    APPNP,
+    ChebConv,
+    GATConv,
+    GATv2Conv,
+    GCN2Conv,
+    GCNConv,
+    GINConv,
+    SAGEConv,
+    TAGConv,
+)
+from torch_geometric.utils import to_torch_csr_tensor
+
+import graph_metamers as gm
+from graph_metamers.probe.products import FACTORS, Pattern, sparse_product, sparse_products
+from graph_metamers.zoo.training import Training
+from helpers import seeded
+
+# Sums over neighbours in another order: a few units in the last place.
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+
+
+class FirstInput(nn.Module):
+    """GCNII's convolution, which takes its first input twice here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = GCN2Conv(6, 0.1)
+
+    def forward(self, x, edge_index):
+        return self.conv(x, x.tanh(), edge_index)
+
+
+CONVOLUTIONS = {
+    "gcn": lambda: GCNConv(6, 5),
+    "gcn2": FirstInput,
+    "appnp": lambda: APPNP(3, 0.1),
+    "gat": lambda: GATConv(6, 4, heads=3),
+    "gat, mean of heads": lambda: GATConv(6, 4, heads=3, concat=False),
+    "gatv2": lambda: GATv2Conv(6, 4, heads=2),
+    "gin": lambda: GINConv(nn.Linear(6, 5), train_eps=True),
+    "sage": lambda: SAGEConv(6, 5),
+    "sage, sum": lambda: SAGEConv(6, 5, aggr="sum"),
+    "cheb": lambda: ChebConv(6, 5, K=3),
+}
+# Node 4 sends to none, 5 stands alone, one edge is there twice, and one is a loop.
+EDGES = torch.tensor([[0, 1, 1, 2, 2, 0, 3, 4, 3], [1, 0, 0, 1, 2, 3, 0, 0, 1]])
+
+
+def results(module, x, edges, *, fast):
+    """Outputs, and gradients of the features and of all weights."""
+    x = x.clone().requires_grad_()
+    if fast:
+        with sparse_products(module):
+            out = module(x, edges)
+    else:
+        out = module(x, edges)
+    weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
+    wanted = [x, *module.parameters()]
+    return [out, *torch.autograd.grad((out * weights).sum(), wanted, allow_unused=True)]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_as_the_convolution_itself(name, dtype):
+    module = seeded(CONVOLUTIONS[name]).to(dtype)
+    x = torch.randn(6, 6, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    plain, fast = (results(module, x, EDGES, fast=fast) for fast in (False, True))
+    for a, b in zip(plain, fast, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(b, a, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_every_convolution_that_is_named_is_tried():
+    made = [module for make in CONVOLUTIONS.values() for module in make().modules()]
+    assert set(FACTORS) <= {type(module) for module in made}
+
+
+def test_no_message_is_written(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a message was written")
+
+    convs = [GCNConv(6, 5), GATConv(6, 4, heads=3), SAGEConv(6, 5), ChebConv(6, 5, K=3)]
+    for conv in convs:
+        monkeypatch.setattr(type(conv), "message", refuse)
+        with pytest.raises(AssertionError):
+            conv(torch.ones(6, 6), EDGES)
+        with sparse_products(conv):
+            conv(torch.ones(6, 6), EDGES)
+
+
+def test_the_model_is_left_as_found():
+    model = gm.zoo.GCN(6, 3)
+    before = {name: dict(vars(module)) for name, module in model.named_modules()}
+    with sparse_products(model):
+        assert "propagate" in vars(model.layer1.conv)
+    with pytest.raises(RuntimeError), sparse_products(model):
+        model(torch.ones(6, 5), EDGES)  # a feature is missing
+    assert {name: dict(vars(module)) for name, module in model.named_modules()} == before
+
+
+class Doubled(GCNConv):
+    """A convolution whose messages are its own."""
+
+    def message(self, x_j, edge_weight):
+        return 2 * super().message(x_j, edge_weight)
+
+
+def hooked():
+    conv = GCNConv(6, 5)
+    conv.register_message_forward_hook(lambda conv, inputs, messages: 3 * messages)
+    return conv
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Doubled(6, 5),
+        hooked,
+        lambda: SAGEConv(6, 5, aggr="max"),
+        lambda: GCNConv(6, 5, flow="target_to_source"),
+        lambda: GCNConv(6, 6, decomposed_layers=2),
+        lambda: TAGConv(6, 5),
+    ],
+    ids=["own messages", "hook", "max", "flow", "decomposed", "unknown"],
+)
+def test_others_are_left_alone(make):
+    conv = seeded(make)
+    x = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
+    plain, own = conv(x, EDGES), vars(conv).get("propagate")
+    with sparse_products(conv):
+        assert vars(conv).get("propagate") is own
+        torch.testing.assert_close(conv(x, EDGES), plain, rtol=0, atol=0)
+
+
+def test_senders_that_are_not_the_receivers():
+    """Bipartite graphs and sparse adjacencies go PyG's own way, or give the same."""
+    conv = seeded(lambda: SAGEConv((6, 4), 5))
+    generator = torch.Generator().manual_seed(1)
+    pair = torch.randn(5, 6, generator=generator), torch.randn(4, 4, generator=generator)
+    edges = torch.tensor([[0, 4, 2, 2], [1, 1, 0, 3]])
+    plain = conv(pair, edges), conv((pair[0], None), edges, size=(5, 4))
+    with sparse_products(conv):
+        torch.testing.assert_close(conv(pair, edges), plain[0])
+        torch.testing.assert_close(conv((pair[0], None), edges, size=(5, 4)), plain[1])
+    square = seeded(lambda: GCNConv(6, 5))
+    x = torch.randn(6, 6, generator=generator)
+    adj_t = to_torch_csr_tensor(EDGES.flip(0), size=(6, 6), is_coalesced=False)
+    plain_sparse = square(x, adj_t)
+    with sparse_products(square):
+        torch.testing.assert_close(square(x, adj_t), plain_sparse)
+
+
+def test_edges_that_change_between_calls():
+    conv = seeded(lambda: SAGEConv(6, 5))
+    x = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
+    edges = EDGES.clone()
+    with sparse_products(conv):
+        first = conv(x, edges)
+        edges[:, 0] = torch.tensor([5, 4])  # in place: not the edges of before any more
+        second = conv(x, edges)
+    torch.testing.assert_close(first, conv(x, EDGES))
+    torch.testing.assert_close(second, conv(x, edges))
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    senders=st.integers(1, 6),
+    receivers=st.integers(1, 6),
+    heads=st.integers(1, 3),
+    count=st.integers(0, 20),
+    seed=st.integers(0, 1000),
+)
+def test_the_product_is_the_dense_one(senders, receivers, heads, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    count = min(count, senders * receivers)
+    edges = torch.stack(
+        [torch.randint(n, (count,), generator=generator) for n in (senders, receivers)]
+    )
+    draw = {"generator": generator, "dtype": torch.float64}
+    sent = torch.randn(senders, heads, 4, **draw).requires_grad_()
+    factors = torch.randn(count, heads, **draw).requires_grad_()
+    weights = torch.randn(receivers, heads, 4, **draw)
+    product = sparse_product(sent, factors, Pattern(edges, (receivers, senders)))
+    dense = torch.zeros(receivers, senders, heads, dtype=torch.float64)
+    dense = dense.index_put((edges[1], edges[0]), factors, accumulate=True)
+    expected = torch.einsum("vuh,uhc->vhc", dense, sent)
+    torch.testing.assert_close(product, expected)
+    ours, theirs = (
+        torch.autograd.grad((z * weights).sum(), [sent, factors]) for z in (product, expected)
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["gcn", "gat", "chebnet", "graphsage", "gin"])
+def test_training_is_the_same(name, monkeypatch, tmp_path):
+    """Weights after 20 epochs, beside those of PyG's own sums."""
+    data = gm.datasets.csbm(nodes=60, features=40, density=0.1)
+    training = Training(epochs=20, patience=None)
+    weights = []
+    for convolutions in (FACTORS, {}):
+        monkeypatch.setattr("graph_metamers.probe.products.FACTORS", convolutions)
+        trained = gm.zoo.train(name, data, training=training, cache=tmp_path / str(len(weights)))
+        weights.append(copy.deepcopy(trained.model.state_dict()))
+    for a, b in zip(weights[0].values(), weights[1].values(), strict=True):
+        # Adam divides by small gradients: rounding grows in twenty steps.
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("edges", [0, 9], ids=["none", "more than pairs"])
+def test_few_and_many_edges(edges):
+    conv = seeded(lambda: GATConv(4, 2))
+    plain, fast = (
+        results(conv, torch.eye(4)[:2], torch.zeros(2, edges, dtype=torch.long), fast=fast)
+        for fast in (False, True)
+    )
+    torch.testing.assert_close(fast, plain)
