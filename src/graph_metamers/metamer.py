@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import statistics
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from graph_metamers.probe import (
     Probe,
     Target,
 )
+from graph_metamers.probe.products import sparse_products
 from graph_metamers.progress import progress_bar
 from graph_metamers.randomness import seeded
 from graph_metamers.result import Metamer, setting
@@ -38,7 +40,7 @@ from graph_metamers.similarity import node_similarity, similarities, triviality
 from graph_metamers.storage import (
     make_folder,
 )
-from graph_metamers.vary import Vary, vary_features
+from graph_metamers.vary import BinaryFeatures, ContinuousFeatures, Vary, vary_features
 
 
 def metamer(
@@ -119,19 +121,28 @@ def metamer(
         problem = dataclasses.replace(problem, avoid=tuple(away))
         search = search.choose(problem)
         search.check(vary)
-        nulls = nulls_of(problem, _graphs("others", others))
         title = f"{type(search).__name__} at {_join(targets)}"
-        if impossible := is_impossible(problem, model, layer, forward):
-            solution = Solution(copy.copy(data), 0.0, Status.MATCHED, [0.0], 0, 0, 0.0)
-        else:
-            with progress_bar(title, shown=progress) as watch:
-                solution = search.run(
-                    problem,
-                    seeded(seed),
-                    checkpoint=None if checkpoint is None else Path(checkpoint),
-                    watch=watch,
-                )
+        impossible = is_impossible(problem, model, layer, forward)
+        with _faster(probe, vary):
+            nulls = nulls_of(problem, _graphs("others", others))
+            if impossible:
+                solution = Solution(copy.copy(data), 0.0, Status.MATCHED, [0.0], 0, 0, 0.0)
+            else:
+                with progress_bar(title, shown=progress) as watch:
+                    solution = search.run(
+                        problem,
+                        seeded(seed),
+                        checkpoint=None if checkpoint is None else Path(checkpoint),
+                        watch=watch,
+                    )
         return _measured(probe, targets, problem, search, solution, seed, nulls, impossible)
+
+
+def _faster(probe: Probe, vary: Vary) -> AbstractContextManager[None]:
+    """What makes forwards faster where edges stay, which are then sorted but once."""
+    if isinstance(vary, BinaryFeatures | ContinuousFeatures):
+        return sparse_products(probe.model)
+    return nullcontext()
 
 
 def _graphs(name: str, graphs: Sequence[Data]) -> list[Data]:

@@ -197,9 +197,21 @@ def test_the_product_is_the_dense_one(senders, receivers, heads, count, seed):
     expected = torch.einsum("vuh,uhc->vhc", dense, sent)
     torch.testing.assert_close(product, expected)
     ours, theirs = (
-        torch.autograd.grad((z * weights).sum(), [sent, factors]) for z in (product, expected)
+        torch.autograd.grad((z * weights).sum(), [sent, factors], create_graph=True)
+        for z in (product, expected)
     )
     torch.testing.assert_close(ours, theirs)
+    for order in (0, 1):  # the gradients' own, which Gauss–Newton needs
+        ours_again, theirs_again = (
+            torch.autograd.grad(
+                g[order].square().sum(),
+                [sent, factors],
+                retain_graph=True,
+                materialize_grads=True,
+            )
+            for g in (ours, theirs)
+        )
+        torch.testing.assert_close(ours_again, theirs_again)
 
 
 @pytest.mark.parametrize("name", ["gcn", "gat", "chebnet", "graphsage", "gin"])

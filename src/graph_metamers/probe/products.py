@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import Function, once_differentiable
+from torch.autograd.function import Function
 from torch_geometric.nn import (
     APPNP,
     ChebConv,
@@ -44,8 +44,7 @@ def sparse_products(model: nn.Module) -> Generator[None]:
 
     is a product with the sparse matrix of the factors, and so are its gradients: no message is
     ever in memory. That is for the convolutions in `FACTORS` on a CPU; others, subclasses with
-    messages of their own, and those with hooks on their messages are left alone. A gradient
-    passes once: there is none of the gradient.
+    messages of their own, and those with hooks on their messages are left alone.
 
     Args:
         model: Whose convolutions it is for.
@@ -62,7 +61,11 @@ def sparse_products(model: nn.Module) -> Generator[None]:
 
 
 def _plain(conv: MessagePassing) -> bool:
-    hooked = any(hooks for name, hooks in vars(conv).items() if name.endswith("hooks"))
+    hooked = any(
+        hooks
+        for name, hooks in vars(conv).items()
+        if name.startswith(("_propagate", "_message", "_aggregate")) and name.endswith("hooks")
+    )
     return (
         type(conv) in FACTORS
         and "propagate" not in vars(conv)
@@ -100,7 +103,7 @@ def _propagate(
         pattern,
     ).view(len(received), *sent.shape[1:])
     if isinstance(conv.aggr_module, MeanAggregation):
-        z = z / pattern.degrees.to(z)[:, None]
+        z = z / pattern.degrees.clamp(min=1).to(z)[:, None]
     return z
 
 
@@ -123,34 +126,27 @@ class Pattern:
 
     def __init__(self, edges: Int[Tensor, "2 edges"], shape: tuple[int, int]) -> None:
         self.edges, self.shape = edges.clone(), shape
-        self.order, self.rows, self.columns = _sorted(edges[1], edges[0], shape[0])
-        self.back_order, self.back_rows, self.back_columns = _sorted(edges[0], edges[1], shape[1])
-        self.degrees = torch.bincount(edges[1], minlength=shape[0]).clamp(min=1)
+        self.order = torch.argsort(edges[1], stable=True)
+        self.degrees = torch.bincount(edges[1], minlength=shape[0])
+        places = torch.cat([edges.new_zeros(1), self.degrees.cumsum(0)])
+        self._places, self._columns = places.int(), edges[0, self.order].int()
+
+    @functools.cached_property
+    def transposed(self) -> "Pattern":
+        """From receivers to senders."""
+        other = Pattern(self.edges.flip(0), (self.shape[1], self.shape[0]))
+        vars(other)["transposed"] = self
+        return other
 
     def matrices(self, factors: Float[Tensor, "edges heads"]) -> list[Tensor]:
         """A matrix for each head."""
-        heads = factors.T.contiguous().index_select(1, self.order)
-        return [_csr(self.rows, self.columns, c, self.shape) for c in heads]
-
-    def transposed(self, factors: Float[Tensor, "edges heads"]) -> list[Tensor]:
-        """The transposes of `matrices`."""
-        heads = factors.T.contiguous().index_select(1, self.back_order)
-        shape = self.shape[1], self.shape[0]
-        return [_csr(self.back_rows, self.back_columns, c, shape) for c in heads]
-
-
-def _sorted(by: Tensor, other: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The order of the edges, the first place of each row, and the columns."""
-    order = torch.argsort(by, stable=True)
-    places = by.new_zeros(rows + 1)
-    places[1:] = torch.bincount(by, minlength=rows).cumsum(0)
-    return order, places.int(), other[order].int()
-
-
-def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    with warnings.catch_warnings():  # PyTorch calls it a beta, once
-        warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)")
-        return torch.sparse_csr_tensor(rows, columns, values, shape)
+        heads = factors.detach().T.contiguous().index_select(1, self.order)
+        with warnings.catch_warnings():  # PyTorch calls it a beta, once
+            warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)")
+            return [
+                torch.sparse_csr_tensor(self._places, self._columns, head, self.shape)
+                for head in heads
+            ]
 
 
 def sparse_product(
@@ -158,7 +154,7 @@ def sparse_product(
     factors: Float[Tensor, "edges heads"],
     pattern: Pattern,
 ) -> Float[Tensor, "receivers heads channels"]:
-    """z_v = Σ_u c_uv s_u for each head; the gradient reaches both, and passes once.
+    """z_v = Σ_u c_uv s_u for each head, differentiable in both as often as one likes.
 
     Args:
         sent: What each sender holds, s.
@@ -170,41 +166,44 @@ def sparse_product(
 
 class _Product(Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        sent: Float[Tensor, "senders heads channels"],
-        factors: Float[Tensor, "edges heads"],
-        pattern: Pattern,
-    ) -> Float[Tensor, "receivers heads channels"]:
+    def forward(ctx: Any, sent: Tensor, factors: Tensor, pattern: Pattern) -> Tensor:
         ctx.save_for_backward(sent, factors)
         ctx.pattern = pattern
-        return _products(pattern.matrices(factors), sent)
+        pairs = zip(pattern.matrices(factors), sent.unbind(1), strict=True)
+        return torch.stack([matrix @ s.contiguous() for matrix, s in pairs], dim=1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (gradient,) = grads
         sent, factors = ctx.saved_tensors
-        pattern: Pattern = ctx.pattern
         to_sent = to_factors = None
         if ctx.needs_input_grad[0]:
-            to_sent = _products(pattern.transposed(factors), gradient)
+            to_sent = sparse_product(grads[0], factors, ctx.pattern.transposed)
         if ctx.needs_input_grad[1]:
-            to_factors = torch.empty_like(factors)
-            to_factors[pattern.order] = _inner(pattern.matrices(factors), gradient, sent)
+            to_factors = _Inner.apply(grads[0], sent, ctx.pattern)
         return to_sent, to_factors, None
 
 
-def _products(matrices: list[Tensor], h: Tensor) -> Tensor:
-    pairs = zip(matrices, h.unbind(1), strict=True)
-    return torch.stack([a @ part.contiguous() for a, part in pairs], dim=1)
+class _Inner(Function):
+    """⟨received_v, sent_u⟩ for each edge and head."""
 
+    @staticmethod
+    def forward(ctx: Any, received: Tensor, sent: Tensor, pattern: Pattern) -> Tensor:
+        ctx.save_for_backward(received, sent)
+        ctx.pattern = pattern
+        matrices = pattern.matrices(sent.new_ones(len(pattern.order), sent.shape[1]))
+        inner = sent.new_empty(len(pattern.order), sent.shape[1])
+        for head, matrix in enumerate(matrices):
+            left, right = received[:, head].contiguous(), sent[:, head].contiguous()
+            sampled = torch.sparse.sampled_addmm(matrix, left, right.T, beta=0.0)
+            inner[pattern.order, head] = sampled.values()
+        return inner
 
-def _inner(matrices: list[Tensor], left: Tensor, right: Tensor) -> Float[Tensor, "edges heads"]:
-    """⟨left_v, right_u⟩ for each edge and head, in the order of the matrices."""
-    triples = zip(matrices, left.unbind(1), right.unbind(1), strict=True)
-    products = [
-        torch.sparse.sampled_addmm(a, g.contiguous(), h.contiguous().T, beta=0.0)
-        for a, g, h in triples
-    ]
-    return torch.stack([product.values() for product in products], dim=1)
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        received, sent = ctx.saved_tensors
+        to_received = to_sent = None
+        if ctx.needs_input_grad[0]:
+            to_received = sparse_product(sent, grads[0], ctx.pattern)
+        if ctx.needs_input_grad[1]:
+            to_sent = sparse_product(received, grads[0], ctx.pattern.transposed)
+        return to_received, to_sent, None
