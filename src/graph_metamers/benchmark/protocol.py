@@ -72,7 +72,8 @@ def protocol_jobs(
             device=device,
             protocol=PROTOCOL.version,
         )
+        # Seeds change fastest: so workers begin with as many trainings, which later jobs share.
         for dataset in datasets
-        for seed in range(seeds)
         for layer in PROTOCOL.layers
+        for seed in range(seeds)
     ]

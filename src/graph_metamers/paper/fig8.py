@@ -20,11 +20,12 @@ CELL = ("dataset", "model", "layer")
 def grid(options: Options) -> list[Job]:
     return [
         search_job(options, dataset, model, seed, layer=layer, depth=DEPTH)
-        for seed, dataset, model, layer in itertools.product(
+        # Models change fastest: so workers begin with as many trainings, which later jobs share.
+        for seed, dataset, layer, model in itertools.product(
             range(options.seeds),
             chosen(options.datasets, DATASETS),
-            chosen(options.models, MODELS),
             LAYERS,
+            chosen(options.models, MODELS),
         )
     ]
 
@@ -40,7 +41,10 @@ def columns(options: Options) -> list[Column]:
 
 
 def summary(results: Sequence[Result], options: Options) -> list[Row]:
-    return cells(results, options, CELL)
+    rows = cells(results, options, CELL)
+    return sorted(
+        rows, key=lambda row: (DATASETS.index(row["dataset"]), MODELS.index(row["model"]))
+    )
 
 
 def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) -> None:
