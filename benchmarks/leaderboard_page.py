@@ -5,6 +5,7 @@ python benchmarks/leaderboard_page.py
 """
 
 import math
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,21 @@ def told(board: list[dict[str, Any]]) -> str:
     }
     hours = math.fsum(result.seconds for result in results) / 3600
     seeds = PROTOCOL.seeds
+    figures = [line for line in board if not math.isnan(line["invariance"])]
+    least = min(figures, key=itemgetter("invariance"))
     return (
         "From `benchmarks/results/leaderboard`, by `python benchmarks/leaderboard_page.py`: "
         f"{sum(line['runs'] for line in board)} runs, {hours:.1f} hours of one core; "
         f"{facts['processor']}, torch {facts['torch']}, commits {facts['commit']}. Means ± "
         "standard deviation, in percent. An invariance is over the matched runs; how many they "
         f"are stands behind it where they are not {seeds} of {seeds}. {ABSENT}: not run, or no "
-        "run matched. Lower is better at the same accuracy."
+        "run matched. Lower is better at the same accuracy.\n\n"
+        f"Of {len(figures)} figures the least is {100 * least['invariance']:.1f} "
+        f"(`{least['model']}`, {TITLES[least['dataset']]}, {least['layer']}), and "
+        f"{sum(line['invariance'] >= 0.95 for line in figures)} are at least 95: the metamers are "
+        "hardly more like their graph than chance is. The page `leaderboard.html` in that folder "
+        "has all columns; `graph-metamers benchmark --model my_model.py:build --out FOLDER`, on a "
+        "copy of it, puts your model beside them."
     )
 
 
