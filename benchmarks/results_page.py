@@ -48,7 +48,7 @@ def main() -> None:
         for kind in ("auto", "farthest")
         for name in ("cora", "pubmed")
     ]
-    search = read("search.json")
+    search, training = read("search.json"), read("training.json")
     cast, pairs = read("cora_models.json"), read("all_pairs.json")
     made = audits["cora"]["environment"]
     blanks = {
@@ -73,6 +73,7 @@ def main() -> None:
         "{RANKS}": "\n".join(rank_rows(read("claims.json")["rows"])),
         "{COLLAPSE}": "\n".join(collapse_rows(read("claims.json")["rows"])),
         "{STEPS}": "\n".join(step_row(step) for step in steps.values()),
+        "{TRAINING}": "\n".join(training_row(row) for row in training["rows"]),
         "{ENVIRONMENT}": f"graph-metamers {made['graph_metamers']}, torch {made['torch']}, PyTorch "
         f"Geometric {made['torch_geometric']}, {steps['cora']['environment']['processor']}, "
         f"{made['date']}",
@@ -385,6 +386,18 @@ def step_row(step: dict[str, Any]) -> str:
         f"{step['ours_ms_per_step']:.1f}",
         f"{step['ratio']:.1f}",
         f"{step['largest_relative_difference']:.0e}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def training_row(row: dict[str, Any]) -> str:
+    cells = [
+        row["dataset"],
+        row["model"],
+        f"{row['messages_ms']:.0f}",
+        f"{row['products_ms']:.0f}",
+        f"{row['ratio']:.1f}",
+        f"{row['largest_relative_difference']:.0e}",
     ]
     return "| " + " | ".join(cells) + " |"
 
