@@ -57,11 +57,11 @@ def test_the_searches_are_those_of_the_protocol():
 def test_options_reach_the_model_and_its_training():
     data = gm.datasets.csbm(nodes=60, features=40)
     options = {"hidden": 8, "depth": 3, "adversarial": True}
-    trained = trained_model("gcn", data, 0, options)
+    trained = trained_model("gcn", data, 0, options, epochs=20)
     assert trained.model.layer_names == ["layer1", "layer2", "layer3"]
     assert trained.provenance["options"] == {"hidden": 8, "depth": 3}
     training = trained.provenance["training"]
-    assert (training["epochs"], training["patience"], training["lr"]) == (500, None, 1e-3)
+    assert (training["epochs"], training["patience"], training["lr"]) == (20, None, 1e-3)
     assert training["adversarial"] is not None
 
 

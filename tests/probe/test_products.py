@@ -21,7 +21,7 @@ from torch_geometric.nn import (
 from torch_geometric.utils import to_torch_csr_tensor
 
 import graph_metamers as gm
-from graph_metamers.probe.products import FACTORS, Pattern, sparse_product, sparse_products
+from graph_metamers.probe.products import FACTORS, KNOWN, Pattern, sparse_product, sparse_products
 from graph_metamers.zoo.training import Training
 from helpers import seeded
 
@@ -116,6 +116,13 @@ class Doubled(GCNConv):
         return 2 * super().message(x_j, edge_weight)
 
 
+def overridden():
+    conv = GCNConv(6, 5)
+    message = conv.message
+    conv.message = lambda x_j, edge_weight: 3 * message(x_j, edge_weight)
+    return conv
+
+
 def hooked():
     conv = GCNConv(6, 5)
     conv.register_message_forward_hook(lambda conv, inputs, messages: 3 * messages)
@@ -126,13 +133,14 @@ def hooked():
     "make",
     [
         lambda: Doubled(6, 5),
+        overridden,
         hooked,
         lambda: SAGEConv(6, 5, aggr="max"),
         lambda: GCNConv(6, 5, flow="target_to_source"),
         lambda: GCNConv(6, 6, decomposed_layers=2),
         lambda: TAGConv(6, 5),
     ],
-    ids=["own messages", "hook", "max", "flow", "decomposed", "unknown"],
+    ids=["own messages", "own message of this one", "hook", "max", "flow", "decomposed", "unknown"],
 )
 def test_others_are_left_alone(make):
     conv = seeded(make)
@@ -237,3 +245,51 @@ def test_few_and_many_edges(edges):
         for fast in (False, True)
     )
     torch.testing.assert_close(fast, plain)
+
+
+def other_precision(dtype):
+    return lambda conv, x, edges: conv.to(dtype)(x.to(dtype), edges)
+
+
+def autocast(conv, x, edges):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return conv(x, edges)
+
+
+CALLS = {
+    "bfloat16": other_precision(torch.bfloat16),
+    "half": other_precision(torch.half),
+    "autocast": autocast,
+    "weights in double precision": lambda conv, x, edges: conv(
+        x, edges, torch.linspace(1, 2, edges.shape[1], dtype=torch.float64)
+    ),
+    "weights that are whole numbers": lambda conv, x, edges: conv(
+        x, edges, torch.arange(edges.shape[1])
+    ),
+    "several feature matrices at once": lambda conv, x, edges: conv(torch.stack([x, 2 * x]), edges),
+    "jacrev": lambda conv, x, edges: torch.func.jacrev(lambda x: conv(x, edges))(x),
+    "compiled": lambda conv, x, edges: torch.compile(conv, backend="eager")(x, edges),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_has_no_sparse_products_goes_the_usual_way(name):
+    call = CALLS[name]
+    conv = seeded(lambda: GCNConv(6, 5, normalize=False, node_dim=-2))
+    x = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
+    plain = call(conv, x, EDGES)
+    with sparse_products(conv):
+        torch.testing.assert_close(call(conv, x, EDGES), plain, rtol=0, atol=0)
+
+
+def test_only_the_latest_edges_are_kept():
+    conv = seeded(lambda: SAGEConv(6, 5))
+    x = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
+    with sparse_products(conv):
+        patterns = vars(conv)["propagate"].args[2]
+        for sender in range(3 * KNOWN):
+            edges = torch.tensor([[sender % 6, 0], [1, sender // 6]])
+            conv(x, edges)
+            conv(x, edges)
+        assert len(patterns) == KNOWN
+        assert torch.equal(patterns[0].edges, edges)

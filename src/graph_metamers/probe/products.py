@@ -31,6 +31,9 @@ FACTORS: dict[type[MessagePassing], str | None] = {
     **dict.fromkeys((GINConv, SAGEConv), None),
     ChebConv: "norm",
 }
+HEADED = (GATConv, GATv2Conv)  # what is sent has a row for each attention head
+OWN = ("propagate", "message", "aggregate", "update", "message_and_aggregate")
+KNOWN = 8  # patterns: more than a model has edge sets, few enough where each forward has its own
 
 
 @contextmanager
@@ -43,8 +46,9 @@ def sparse_products(model: nn.Module) -> Generator[None]:
         z_v = Σ_u c_uv s_u
 
     is a product with the sparse matrix of the factors, and so are its gradients: no message is
-    ever in memory. That is for the convolutions in `FACTORS` on a CPU; others, subclasses with
-    messages of their own, and those with hooks on their messages are left alone.
+    ever in memory. That is for the convolutions in `FACTORS` on a CPU, in single or double
+    precision; others, subclasses with messages of their own, those with hooks on their messages,
+    and whatever runs under autocast, `torch.func` or a compiler are left alone.
 
     Args:
         model: Whose convolutions it is for.
@@ -68,7 +72,7 @@ def _plain(conv: MessagePassing) -> bool:
     )
     return (
         type(conv) in FACTORS
-        and "propagate" not in vars(conv)
+        and not any(name in vars(conv) for name in OWN)
         and type(conv.aggr_module) in (SumAggregation, MeanAggregation)
         and conv.flow == "source_to_target"
         and conv.decomposed_layers == 1
@@ -86,15 +90,15 @@ def _propagate(
     **kwargs: Any,
 ) -> Tensor:
     sent, received = kwargs["x"] if isinstance(kwargs["x"], tuple) else [kwargs["x"]] * 2
-    plain = type(edge_index) is Tensor and edge_index.layout == torch.strided and size is None
-    if not plain or received is None or sent.device.type != "cpu":
+    name = FACTORS[type(conv)]
+    factors = None if name is None else kwargs[name]
+    strided = type(edge_index) is Tensor and edge_index.layout == torch.strided and size is None
+    if not strided or received is None or not _multiplies(conv, sent, factors):
         return original(edge_index, size=size, **kwargs)
     edges, shape = edge_index.shape[1], (len(received), len(sent))
     if edges > math.prod(shape):  # more than there are pairs: PyTorch's gradient refuses it
         return original(edge_index, **kwargs)
     pattern = _pattern(patterns, edge_index, shape)
-    name = FACTORS[type(conv)]
-    factors = None if name is None else kwargs[name]
     if factors is None:
         factors = sent.new_ones(edges)
     z = sparse_product(
@@ -107,13 +111,28 @@ def _propagate(
     return z
 
 
+def _multiplies(conv: MessagePassing, sent: Tensor, factors: Tensor | None) -> bool:
+    """Whether PyTorch has sparse products of these, with gradients."""
+    return (
+        sent.device.type == "cpu"
+        and sent.dtype in (torch.float32, torch.float64)
+        and sent.dim() == (3 if isinstance(conv, HEADED) else 2)
+        and (factors is None or factors.dtype == sent.dtype)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]
+    )
+
+
 def _pattern(known: "list[Pattern]", edges: Tensor, shape: tuple[int, int]) -> "Pattern":
     """That of these edges; each is sorted once, and known again by its content."""
-    for pattern in known:
+    for place, pattern in enumerate(known):
         if pattern.shape == shape and torch.equal(pattern.edges, edges):
+            known.insert(0, known.pop(place))
             return pattern
-    known.append(Pattern(edges, shape))
-    return known[-1]
+    known.insert(0, Pattern(edges, shape))
+    del known[KNOWN:]
+    return known[0]
 
 
 class Pattern:
