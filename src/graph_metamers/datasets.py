@@ -320,6 +320,12 @@ def _through_pyg(key: str) -> Data:
 
 def _fetch(read: Callable[[Path], Data], home: Path, folder: str, key: str) -> None:
     """Download and process beside, then rename: a stopped download leaves nothing behind."""
+    given = os.environ.get("GRAPH_METAMERS_DATA")
+    if given and not Path(given).is_dir():
+        raise InputError(
+            f"GRAPH_METAMERS_DATA='{given}' must be a folder; there is none. Name the one with "
+            "PyG's raw files, or unset it to download them."
+        )
     try:
         home.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{folder}.", dir=home))
@@ -329,7 +335,6 @@ def _fetch(read: Callable[[Path], Data], home: Path, folder: str, key: str) -> N
             "Set GRAPH_METAMERS_CACHE to a folder that can."
         ) from error
     try:
-        given = os.environ.get("GRAPH_METAMERS_DATA")
         if given and (Path(given) / folder).is_dir():
             shutil.copytree(Path(given) / folder, beside / folder)
         try:

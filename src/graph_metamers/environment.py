@@ -42,18 +42,21 @@ def processor() -> str:
 
 @functools.cache
 def commit() -> str:
-    """The commit that the package is run from, "-dirty" where it was changed; else empty."""
+    """The commit that the package is run from, "-dirty" where its code was changed; else empty."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        name = _git(root, "describe", "--always")
+        # Results that are written into the checkout change files too, but no figure.
+        changed = _git(root, "status", "--porcelain", "--", "src", "pyproject.toml")
     except OSError:  # there is no git
         return ""
+    return f"{name}-dirty" if changed else name
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -32,6 +33,21 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
+def writing(path: Path) -> Generator[None]:
+    """What goes wrong in the block with a file is told in a sentence about this path.
+
+    Raises:
+        InputError: The place cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"'{path}' cannot be written ({error.strerror or error}). Choose another place."
+        ) from error
+
+
+@contextmanager
 def replacing(path: Path) -> Generator[Path]:
     """A path to write to, which takes the place of `path` only when all went well.
 
@@ -41,14 +57,31 @@ def replacing(path: Path) -> Generator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     make_folder(path.parent)
     try:
-        yield beside
-        os.replace(beside, path)
-    except OSError as error:
-        raise InputError(
-            f"'{path}' cannot be written ({error.strerror or error}). Choose another place."
-        ) from error
+        with writing(path):
+            yield beside
+            # Without it a power cut may leave the name without the content.
+            with beside.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Generator[None]:
+    """Hold off other processes that are to write the same file, until the end of the block.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+    make_folder(path.parent)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with writing(path):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,10 +1,11 @@
 """A sweep that can be killed: the entry of a process of its own."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from graph_metamers.jobs import Job, Store, local, run
+from graph_metamers.jobs import Job, Result, Store, local, run
 
 MARK = "SWEEP_STORE"  # in the environment of a sweep's processes
 
@@ -13,7 +14,9 @@ def sweep(folder: str, workers: int, jobs: list[tuple[str, dict[str, Any]]]) -> 
     """Do the jobs; each that is done says so in a file beside the store."""
     os.environ[MARK] = folder
 
-    def told(done: int, total: int, result: Any) -> None:
+    def told(done: int, jobs: Sequence[Job], result: Result | None) -> None:
+        if result is None:
+            return
         with Path(f"{folder}.told").open("a") as file:
             file.write(f"{result.job.key}\n")
 

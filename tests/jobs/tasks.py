@@ -8,12 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from graph_metamers.jobs import Job, Row
+from graph_metamers.paper.grid import Options, search_job
 
 
 def squares(count: int, **settings: Any) -> list[Job]:
     return [Job.of("tasks:square", x=x, **settings) for x in range(count)]
+
+
+def searches() -> list[Job]:
+    """40 real ones, each of a model that is trained for it or by another."""
+    return [
+        search_job(Options(search="auto", steps=steps), "csbm", model, seed, layer=layer)
+        for seed in range(5)
+        for model in ("gcn", "gin")
+        for layer in ("layer1", "layer2")
+        for steps in (20, 60)
+    ]
 
 
 def square(work: Path, *, x: int, seconds: float = 0.0, log: str = "") -> list[Row]:
@@ -34,6 +47,10 @@ def returns(work: Path, *, kind: str) -> Any:
     """What is no list of rows of plain values."""
     values = {"an array": np.zeros(2), "a function": returns, "float32": np.float32(1)}
     return None if kind == "nothing" else [{"value": values[kind]}]
+
+
+def threads(work: Path) -> list[Row]:
+    return [{"threads": torch.get_num_threads()}]
 
 
 def noisy(work: Path, *, lines: int) -> list[Row]:

@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+import torch
 from tasks import squares
 
 from graph_metamers.errors import InputError
@@ -105,6 +106,13 @@ def test_two_workers_work_at_once_and_end_with_the_block(tmp_path):
         assert pool.next(60) is None
         assert len(workers()) == 2
     assert workers() == []
+
+
+@pytest.mark.parametrize(("workers", "share"), [(2, 2), (3, 1), (8, 1)])
+def test_workers_share_out_the_threads(workers, share, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    (outcome,) = outcomes(Processes(workers), [Job.of("tasks:threads")], tmp_path)
+    assert outcome.rows == [{"threads": share}]
 
 
 def test_workers_import_from_where_this_process_does_only(tmp_path, monkeypatch):

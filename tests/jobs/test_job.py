@@ -82,4 +82,4 @@ def test_a_row_of_other_things_is_refused(kind, told, tmp_path):
 
 
 def test_it_prints_as_the_call_that_it_is():
-    assert str(Job.of("a.b:square", w="v", x=3, y=["z"], z=False)) == "square(v, 3)"
+    assert str(Job.of("a.b:square", w="v", x=3, y=["z"], z=False)) == "square(w=v, x=3)"

@@ -11,10 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 from sweep import MARK, sweep
-from tasks import squares
+from tasks import searches, squares
 
 from graph_metamers.jobs import Executor, Inline, Job, Processes, Store, run
-from graph_metamers.paper.grid import Options, search_job
 
 # Each sweep is forked from one process that has imported all: it is under way within milliseconds.
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -105,13 +104,7 @@ def test_killed_with_worker_processes(tmp_path):
 @pytest.mark.slow
 def test_real_searches_killed_twenty_times(tmp_path, monkeypatch):
     chance, store = random.Random(0), Store(tmp_path / "store")
-    jobs = [
-        search_job(Options(search="auto", steps=steps), "csbm", model, seed, layer=layer)
-        for seed in range(5)
-        for model in ("gcn", "gin")
-        for layer in ("layer1", "layer2")
-        for steps in (20, 60)
-    ]
+    jobs = searches()
     assert len({job.key for job in jobs}) == 40
     for number in range(20):
         if number % 2:  # while the workers begin, and with luck a job

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from tasks import squares
+from tasks import searches, squares
 
 from graph_metamers.errors import InputError
 from graph_metamers.jobs import Inline, Job, Ray, Store, run
@@ -80,10 +80,12 @@ def test_a_request_that_no_node_has_room_for_is_told():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loses_a_node", [False, True])
-def test_a_cluster_gives_the_same_rows_also_when_a_node_goes(store, tmp_path, loses_a_node):
+def test_a_cluster_gives_the_same_rows_also_when_a_node_goes(
+    store, tmp_path, monkeypatch, loses_a_node
+):
     from ray.cluster_utils import Cluster
 
-    jobs = squares(40, seconds=0.5)
+    jobs = searches()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     second = cluster.add_node(num_cpus=1)
     ended: list[int] = []
@@ -107,5 +109,7 @@ def test_a_cluster_gives_the_same_rows_also_when_a_node_goes(store, tmp_path, lo
             assert ended[0] < 40
     finally:
         cluster.shutdown()
-    here = run(squares(40), Store(tmp_path / "here"), Inline())
+    monkeypatch.setenv("GRAPH_METAMERS_CACHE", os.fspath(tmp_path / "cache"))  # all trained anew
+    here = run(jobs, Store(tmp_path / "here"), Inline())
     assert [(one.rows, one.error) for one in found] == [(one.rows, "") for one in here]
+    assert len(found) == 40

@@ -1,8 +1,10 @@
 """A grid is brought to its end from wherever it stands, by one process or several."""
 
+import io
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -12,7 +14,7 @@ from sweep import sweep
 from tasks import squares
 
 from graph_metamers.jobs import Inline, Job, Processes, Store, run
-from graph_metamers.jobs.run import progress
+from graph_metamers.jobs.run import _Pace, progress
 
 
 @pytest.fixture
@@ -31,11 +33,7 @@ def test_all_are_done_in_their_order_and_none_twice(store, tmp_path):
     found = run([*jobs, jobs[0], *jobs], store, Inline(), told=lambda *given: told.append(given))
     assert [one.job for one in found] == jobs
     assert [one.rows[0]["square"] for one in found] == [0, 1, 4, 9]
-    assert [(done, total, one.job) for done, total, one in told] == [
-        (2, 4, jobs[0]),
-        (3, 4, jobs[1]),
-        (4, 4, jobs[3]),
-    ]
+    assert told == [(1, jobs, None), (2, jobs, found[0]), (3, jobs, found[1]), (4, jobs, found[3])]
     assert run(jobs, Store(store.folder), Inline()) == found
     assert sorted(log.read_text().split()) == ["0", "1", "2", "3"]
     assert waiting(store) == []
@@ -93,8 +91,9 @@ def test_a_job_that_another_is_at_is_waited_for(store):
 
 
 def test_an_interrupt_frees_all(store):
-    def interrupt(done, total, result) -> None:
-        raise KeyboardInterrupt
+    def interrupt(done, jobs, result) -> None:
+        if result is not None:
+            raise KeyboardInterrupt
 
     jobs = squares(4)
     with pytest.raises(KeyboardInterrupt):
@@ -158,13 +157,37 @@ def until(true, seconds: float = 60) -> None:
 
 
 def test_progress_is_a_line_a_job_where_there_is_no_terminal(store, capsys, tmp_path):
-    jobs = [*squares(1), Job.of("tasks:fails", until=str(tmp_path / "no"))]
+    jobs = [*squares(1, seconds=0.01), Job.of("tasks:fails", until=str(tmp_path / "no"))]
     with progress("Squares") as told:
         run(jobs, store, Inline(), told=told)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("1/2 square(0): 0 s, about ")
-    assert lines[1].startswith("2/2 fails(")
-    assert lines[1].endswith("RuntimeError: not yet")
+    assert lines[0] == "Squares: 2 runs, 0 of them are there"
+    assert lines[1].startswith("1/2 seconds=0.01, x=0: 0 s, about ")
+    assert lines[2] == f"2/2 until={tmp_path / 'no'}: RuntimeError: not yet"
+
+
+def test_progress_is_a_bar_from_the_beginning_on_a_terminal(monkeypatch):
+    """And the time left goes down between two jobs."""
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    now, jobs = [0.0], squares(3)
+    monkeypatch.setattr(sys.modules[_Pace.__module__].time, "monotonic", lambda: now[0])
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", shown)
+    with progress("Squares") as told:
+        told(1, jobs, None)
+        pace = _Pace()
+        pace.note(1, 4)
+        now[0] = 60.0
+        pace.note(2, 4)
+        assert str(pace) == "about 2 min left"
+        now[0] = 130.0
+        assert str(pace) == "about 50 s left"
+        now[0] = 500.0
+        assert str(pace) == "about 0 s left"
+        pace.note(4, 4)
+        assert str(pace) == ""
+    assert "Squares" in shown.getvalue()
+    assert "1/3" in shown.getvalue()
 
 
 def test_progress_can_be_silent(store, capsys):

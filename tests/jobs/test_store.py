@@ -1,5 +1,6 @@
 """A store keeps what it was given, whole, whoever looks and whatever happened before."""
 
+import errno
 import fcntl
 import json
 import os
@@ -253,6 +254,26 @@ def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
     (tmp_path / "store").write_text("")
     with pytest.raises(InputError, match=r"The folder '.*done' cannot be made"):
         Store(tmp_path / "store")
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_told_and_leaves_the_job_to_be_done(store, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", full)
+        with pytest.raises(InputError, match=rf"{JOB.key}' cannot be written \(No space left"):
+            store.put(result())
+        patch.setattr(Path, "open", full)
+        with (
+            pytest.raises(InputError, match=r"\.lock' cannot be written \(No space left on device"),
+            store.claim(JOB),
+        ):
+            pass
+    assert Store(store.folder).get(JOB) is None
+    store.put(result())
+    assert Store(store.folder).get(JOB) == result()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

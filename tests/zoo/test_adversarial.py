@@ -269,7 +269,7 @@ def test_validate_every_out_of_range():
 def test_a_cache_entry_with_another_weight_is_made_anew(name, small, tmp_path):
     settings = Training(lr=0.01, epochs=3)
     first = train(name, small, training=settings, cache=tmp_path)
-    (entry,) = tmp_path.iterdir()
+    (entry,) = tmp_path.glob("*.pt")
     state = torch.load(entry, weights_only=True)
     next(iter(state["weights"].values())).view(-1)[0] += 1e-3
     torch.save(state, entry)

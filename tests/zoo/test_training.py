@@ -2,6 +2,8 @@
 
 import copy
 import re
+import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 import graph_metamers as gm
-from graph_metamers.zoo import Training, train
+from graph_metamers.zoo import Training, train, training
 from helpers import unchecked_types
 
 short = Training(lr=0.01, epochs=15)
@@ -23,7 +25,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 
 def entries(cache: Path) -> list[str]:
-    return sorted(p.name for p in cache.iterdir())
+    return sorted(p.name for p in cache.glob("*.pt"))
 
 
 # -------------------------------------------------------------------------------- the training
@@ -137,6 +139,22 @@ def test_the_second_time_it_is_taken_from_the_cache(small, tmp_path, monkeypatch
     assert not second.model.training
 
 
+def test_what_another_process_trained_meanwhile_is_taken(small, tmp_path, monkeypatch):
+    first = train("gcn", small, training=short, cache=tmp_path / "other")
+
+    @contextmanager
+    def waited(path: Path):
+        shutil.copy(tmp_path / "other" / path.name, path)
+        yield
+
+    monkeypatch.setattr(training, "one_at_a_time", waited)
+    monkeypatch.setattr(torch.optim, "Adam", None)  # it would fail if it were trained
+    (tmp_path / "here").mkdir()
+    second = train("gcn", small, training=short, cache=tmp_path / "here")
+    assert second.cached
+    assert same(first.model, second.model)
+
+
 def test_training_again_gives_the_same(small, tmp_path):
     first, second = (
         train("gcn", small, training=short, cache=tmp_path / name) for name in ("a", "b")
@@ -177,7 +195,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_entry_is_made_anew(damage, small, tmp_path):
     first = train("gcn", small, training=short, cache=tmp_path)
-    (entry,) = tmp_path.iterdir()
+    (entry,) = tmp_path.glob("*.pt")
     damage(entry)
     second = train("gcn", small, training=short, cache=tmp_path)
     assert not second.cached

@@ -1,7 +1,7 @@
 """Many runs as plain data: a grid of jobs, a store that survives anything, and who runs them."""
 
 from graph_metamers.jobs.executor import Executor, Inline, Outcome, Processes, local
-from graph_metamers.jobs.job import Job, Row
+from graph_metamers.jobs.job import Job, Row, told_apart
 from graph_metamers.jobs.ray import Ray
 from graph_metamers.jobs.run import run
 from graph_metamers.jobs.store import Result, Store
@@ -18,4 +18,5 @@ __all__ = [
     "Store",
     "local",
     "run",
+    "told_apart",
 ]

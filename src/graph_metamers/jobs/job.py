@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -86,18 +87,36 @@ class Job:
 
     def __str__(self) -> str:
         """The task and those of its arguments that are numbers or words, or are switched on."""
-        return f"{self.task.partition(':')[2]}({', '.join(_words(self.arguments))})"
+        told = ", ".join(_words(self.arguments).values())
+        return f"{self.task.partition(':')[2]}({told})"
 
 
-def _words(arguments: dict[str, Any]) -> list[str]:
-    found: list[str] = []
+def told_apart(jobs: Sequence[Job]) -> dict[Job, str]:
+    """Each of the jobs by what is not the same in all of them.
+
+    Example:
+        >>> jobs = [Job.of("mine:square", x=x, log="a", cut={"at": 2}) for x in (3, 4)]
+        >>> list(told_apart(jobs).values()), list(told_apart(jobs[:1]).values())
+        (['x=3', 'x=4'], ['square(at=2, log=a, x=3)'])
+    """
+    words = {job: _words(job.arguments) for job in jobs}
+    named = dict.fromkeys(name for each in words.values() for name in each)
+    differ = [name for name in named if len({each.get(name) for each in words.values()}) > 1]
+    return {
+        job: ", ".join(each[name] for name in differ if name in each) or str(job)
+        for job, each in words.items()
+    }
+
+
+def _words(arguments: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
     for name, value in arguments.items():
         if isinstance(value, dict):
-            found += _words(cast("dict[str, Any]", value))
+            found |= _words(cast("dict[str, Any]", value))
         elif value is True:
-            found.append(name)
+            found[name] = name
         elif isinstance(value, int | float | str) and value is not False:
-            found.append(str(value))
+            found[name] = f"{name}={value}"
     return found
 
 

@@ -14,6 +14,7 @@ from graph_metamers.environment import environment
 from graph_metamers.errors import InputError, check_count
 from graph_metamers.jobs.executor import ATTEMPTS, Outcome, attempt
 from graph_metamers.jobs.job import Job
+from graph_metamers.storage import replacing
 
 PATIENCE_SECONDS = 10.0  # for a cluster to answer
 
@@ -80,8 +81,8 @@ class Ray:
         except self._ray.exceptions.RayError as error:  # its worker died every time
             return Outcome(job, [], 0.0, environment(), str(error))
         for name, content in left.items():
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            (work / name).write_bytes(content)
+            with replacing(work / name) as beside:
+                beside.write_bytes(content)
         return outcome
 
     def _connect(self) -> None:

@@ -2,21 +2,21 @@
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from graph_metamers.jobs.executor import Executor
-from graph_metamers.jobs.job import Job
+from graph_metamers.jobs.job import Job, told_apart
 from graph_metamers.jobs.store import Result, Store
 
 POLL_SECONDS = 0.5
 
 
 class Told(Protocol):
-    """What is called after every job: how many are done, of how many, and the last one."""
+    """What is called at the beginning, without a result, and after every job, with its own."""
 
-    def __call__(self, done: int, total: int, result: Result) -> None: ...
+    def __call__(self, done: int, jobs: Sequence[Job], result: Result | None) -> None: ...
 
 
 def run(
@@ -31,7 +31,7 @@ def run(
         jobs: The jobs; one that occurs twice is done once.
         store: Where results are kept and looked for.
         executor: Who does them.
-        told: Called after every job.
+        told: Called at the beginning and after every job.
 
     Returns:
         The result of each job once, in their order, those of failed jobs among them (see
@@ -43,6 +43,8 @@ def run(
     claims: dict[Job, ExitStack] = {}
     ended = len(jobs) - len(waiting)
     failed: dict[Job, Result] = {}
+    if told is not None:
+        told(ended, jobs, None)
     # The executor's jobs end before their claims do, so that nobody begins one that still runs.
     with ExitStack() as at_last, executor:
         at_last.callback(_release, claims)
@@ -76,7 +78,7 @@ def run(
             if result.error:
                 failed[result.job] = result
             if told is not None:
-                told(ended, len(jobs), result)
+                told(ended, jobs, result)
     found = [store.get(job) or failed.get(job) for job in jobs]
     return [result for result in found if result is not None]
 
@@ -99,20 +101,24 @@ def progress(title: str, *, shown: bool = True) -> Generator[Told]:
     after = (TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
     drawn = Progress(*columns, *after, console=console, transient=True, disable=not shown)
 
-    def told(done: int, total: int, result: Result) -> None:
-        left = pace.left(done, total)
+    def told(done: int, jobs: Sequence[Job], result: Result | None) -> None:
+        pace.note(done, len(jobs))
         if not shown:
             return
         if console.is_terminal:
             if not drawn.live.is_started:
                 drawn.start()
-            drawn.update(task, completed=done, total=total, left=left)
-        if result.error or not console.is_terminal:
-            ended = _last_line(result.error) if result.error else f"{result.seconds:.0f} s"
-            line = f"{done}/{total} {result.job}: {ended}{left and ', ' + left}"
+            drawn.update(task, completed=done, total=len(jobs))
+        elif result is None:
+            line = f"{title}: {len(jobs)} runs, {done} of them are there"
+            console.print(line, markup=False, highlight=False)
+        if result is not None and (result.error or not console.is_terminal):
+            ended = result.reason if result.error else f"{result.seconds:.0f} s"
+            left = f", {pace}" if str(pace) else ""
+            line = f"{done}/{len(jobs)} {told_apart(jobs)[result.job]}: {ended}{left}"
             console.print(line, markup=False, highlight=False)
 
-    task = drawn.add_task(title, total=None, left="")
+    task = drawn.add_task(title, total=None, left=pace)
     try:
         yield told
     finally:
@@ -121,17 +127,25 @@ def progress(title: str, *, shown: bool = True) -> Generator[Told]:
 
 
 class _Pace:
-    """The time left, by the jobs that ended since this began."""
+    """The time left, by the jobs that ended since this began; it is told anew whenever printed."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
         self._first: int | None = None
+        self._began = self._last = time.monotonic()
+        self._done = self._total = 0
 
-    def left(self, done: int, total: int) -> str:
+    def note(self, done: int, total: int) -> None:
         if self._first is None:
-            self._first = done - 1
-        each = (time.monotonic() - self._began) / (done - self._first)
-        return f"about {_duration(each * (total - done))} left" if done < total else ""
+            self._first, self._began = done, time.monotonic()
+        self._done, self._total, self._last = done, total, time.monotonic()
+
+    def __str__(self) -> str:
+        here = self._done - (self._first or 0)
+        if not here or self._done == self._total:
+            return ""
+        each = (self._last - self._began) / here
+        left = each * (self._total - self._done) - (time.monotonic() - self._last)
+        return f"about {_duration(max(left, 0.0))} left"
 
 
 def _duration(seconds: float) -> str:
@@ -143,7 +157,3 @@ def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _last_line(error: str) -> str:
-    return error.strip().splitlines()[-1]

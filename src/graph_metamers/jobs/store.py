@@ -13,7 +13,7 @@ from typing import Any
 
 from graph_metamers.errors import InputError
 from graph_metamers.jobs.job import Job, Row
-from graph_metamers.storage import make_folder, read_json, replacing, write_json
+from graph_metamers.storage import make_folder, read_json, replacing, write_json, writing
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Result:
     environment: dict[str, Any]
     error: str = ""
 
+    @property
+    def reason(self) -> str:
+        """Why it failed, without the traceback."""
+        return (self.error.strip().splitlines() or [""])[-1]
+
 
 class Store:
     """Results by the key of their job.
@@ -52,7 +57,7 @@ class Store:
         folder: The folder; made where it is not there yet.
 
     Raises:
-        InputError: The folder cannot be made, or its index cannot be read.
+        InputError: The folder cannot be made or written to, or its index cannot be read.
 
     Example:
         >>> import tempfile
@@ -104,7 +109,8 @@ class Store:
                 # Where there is one it is another's, and whole, unless somebody reached into it.
                 if not (self.left(job) / "result.json").exists():
                     shutil.rmtree(self.left(job), ignore_errors=True)
-                    os.rename(self.work(job), self.left(job))
+                    with writing(self.left(job)):
+                        os.rename(self.work(job), self.left(job))
         self._failed(job).unlink(missing_ok=True)
         shutil.rmtree(self._work(job), ignore_errors=True)
 
@@ -117,7 +123,9 @@ class Store:
     def claim(self, job: Job) -> Generator[bool]:
         """Whether the job is this process's to do, until the end of the block."""
         path = self.folder / "work" / f"{job.key}.lock"
-        with path.open("w") as file:
+        with writing(path):
+            file = path.open("w")
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

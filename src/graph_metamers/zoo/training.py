@@ -22,7 +22,12 @@ from graph_metamers.probe import Forward, Probe, check_data, check_model, find_l
 from graph_metamers.probe.forward import bind_forward
 from graph_metamers.probe.products import Pattern, sparse_product, sparse_products
 from graph_metamers.progress import progress_bar
-from graph_metamers.storage import graph_tensors, load_tensors, save_tensors
+from graph_metamers.storage import (
+    graph_tensors,
+    load_tensors,
+    one_at_a_time,
+    save_tensors,
+)
 from graph_metamers.vary import with_features
 from graph_metamers.zoo.graphormer import Graphormer
 from graph_metamers.zoo.models import (
@@ -374,12 +379,17 @@ def _kept(
     again: Callable[[], dict[str, Any]],
 ) -> Trained:
     """The model from its place in the cache, or trained and kept there; without one, trained."""
-    saved = None if path is None else _load(path, model)
+    if path is None:
+        return Trained(model, **again(), provenance=provenance, cached=False)
+    saved = _load(path, model)
     cached = saved is not None
     if saved is None:
-        saved = again()
-        if path is not None:
-            _save(path, model, saved, provenance)
+        with one_at_a_time(path):
+            saved = _load(path, model)  # what another process trained meanwhile
+            cached = saved is not None
+            if saved is None:
+                saved = again()
+                _save(path, model, saved, provenance)
     return Trained(model, **saved, provenance=provenance, cached=cached)
 
 
