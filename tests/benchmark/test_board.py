@@ -1,6 +1,7 @@
 """The leaderboard: its figures by hand, what replaces what, and its order."""
 
 import math
+import threading
 
 import pytest
 
@@ -13,8 +14,10 @@ from graph_metamers.benchmark import (
     summarise,
     update_board,
 )
-from graph_metamers.benchmark.board import in_order
+from graph_metamers.benchmark.board import FILE, in_order
 from graph_metamers.benchmark.page import matched_text
+from graph_metamers.jobs.store import write_table
+from graph_metamers.storage import one_at_a_time
 
 
 def row(seed=0, *, similarity=0.2, start=0.2, matched=True, **changes):
@@ -125,6 +128,18 @@ def test_a_line_replaces_the_older_one(tmp_path):
     assert new["invariance"] == pytest.approx(0.5)
     (kept,) = [line for line in lines if line["model"] == "gat"]
     assert kept == pytest.approx(before["gat", "first"], nan_ok=True)
+
+
+def test_who_adds_lines_waits_for_who_is_at_it(tmp_path):
+    lines = summarise([row(0, model="gat")])
+    other = threading.Thread(target=update_board, args=(tmp_path, lines))
+    with one_at_a_time(tmp_path / FILE):
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        write_table(tmp_path / FILE, summarise([row(0)]))
+    other.join(60)
+    assert {line["model"] for line in read_board(tmp_path)} == {"gcn", "gat"}
 
 
 def test_nan_is_kept_and_comes_last(tmp_path):

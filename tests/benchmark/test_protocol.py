@@ -1,5 +1,7 @@
 """The protocol, who takes part, and what a job does."""
 
+from dataclasses import asdict, replace
+
 import pytest
 import torch
 from torch import nn
@@ -58,6 +60,17 @@ def test_the_protocol_is_fixed():
     )
 
 
+def test_a_job_holds_how_its_model_is_trained(own, monkeypatch):
+    """So a figure of another recipe never passes for one of this."""
+    (job, *_) = before = protocol_jobs(entrant("appnp"))
+    assert job.arguments["training"] == asdict(gm.zoo.MODELS["appnp"].default_training)
+    other = replace(gm.zoo.Training(), weight_decay=5e-3)
+    monkeypatch.setattr(gm.zoo.MODELS["appnp"], "default_training", other)
+    assert not {*before} & {*protocol_jobs(entrant("appnp"))}
+    (job, *_) = protocol_jobs(entrant(f"{own}:build"))
+    assert job.arguments["training"] == asdict(gm.zoo.Training())
+
+
 def test_a_job_for_each_graph_layer_and_seed():
     jobs = protocol_jobs(entrant("gcn"))
     assert len(jobs) == len({job.key for job in jobs}) == 4 * 2 * 3
@@ -103,6 +116,9 @@ def test_a_row_of_a_zoo_model(quick, tmp_path):
     (again,) = benchmark_rows(tmp_path, **arguments())
     assert row == again  # the time is left out
     assert {"accuracy", "feature_similarity", "start_feature_similarity", "matched"} <= set(row)
+    training = asdict(gm.zoo.Training(lr=0.01, epochs=1))
+    (less,) = benchmark_rows(tmp_path, **arguments(training=training))
+    assert less["null_activation_error"] != row["null_activation_error"]
     (out,) = benchmark_rows(tmp_path, **arguments(layer="output"))
     assert out["place"] == "output"
     Job.of("graph_metamers.benchmark.task:benchmark_rows", **arguments())(tmp_path)

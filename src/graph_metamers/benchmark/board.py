@@ -10,6 +10,7 @@ from typing import Any
 from graph_metamers.jobs import Job, Row
 from graph_metamers.jobs.store import read_table, write_table
 from graph_metamers.report.numbers import number
+from graph_metamers.storage import one_at_a_time
 
 KEY = ("model", "dataset", "layer", "place", "protocol")  # what a line is replaced by
 FILE = "leaderboard.parquet"
@@ -69,13 +70,16 @@ def read_board(folder: Path) -> list[Row]:
 def update_board(folder: Path, lines: Sequence[Row]) -> list[Row]:
     """Add lines to a folder's leaderboard, in place of older ones of the same key.
 
+    Processes that add to one leaderboard at the same time wait for each other.
+
     Returns:
         All lines that it holds now, in order.
     """
     new = {_key(line) for line in lines}
-    kept = [line for line in read_board(folder) if _key(line) not in new]
-    board = in_order([*kept, *lines])
-    write_table(folder / FILE, board)
+    with one_at_a_time(folder / FILE):
+        kept = [line for line in read_board(folder) if _key(line) not in new]
+        board = in_order([*kept, *lines])
+        write_table(folder / FILE, board)
     return board
 
 

@@ -15,7 +15,7 @@ from graph_metamers.benchmark.entrant import Entrant, entrant, made
 from graph_metamers.benchmark.page import write_page
 from graph_metamers.benchmark.protocol import PROTOCOL, protocol_jobs
 from graph_metamers.errors import InputError, check_count, listing, suggestion
-from graph_metamers.jobs import Job, Result, Row, Store, local, run
+from graph_metamers.jobs import Job, Result, Row, Store, local, run, told_apart
 from graph_metamers.jobs.run import progress
 from graph_metamers.metamer import preflight
 from graph_metamers.options import DeviceOption, stoppable, usable_device
@@ -65,6 +65,8 @@ def benchmark_command(
     store.write_index()  # says that pyarrow is missing before an hour is spent
     read_board(out)  # and that the table is damaged
     jobs = protocol_jobs(who, datasets=names, seeds=seeds, first=layer, device=device)
+    for name in dict.fromkeys(job.arguments["dataset"] for job in jobs if not store.get(job)):
+        graphs.load(name)  # says what is missing once, and not in every job
     with stoppable(), progress(f"benchmark {who.name}") as told:
         results = run(jobs, store, local(workers), told=told)
     failed = [result.job for result in results if result.error]
@@ -137,9 +139,10 @@ def _tell(board: list[Row], results: list[Result], out: Path) -> None:
     )
     console.print(f"Leaderboard: {out / PAGE}", soft_wrap=True)
     failed = [result for result in results if result.error]
+    names = told_apart([result.job for result in results])
     for result in failed:
-        reason = result.error.strip().splitlines()[-1]
-        console.print(f"{result.job} failed: {reason}", style="yellow", markup=False)
+        told = f"{names[result.job]} failed: {result.reason}"
+        console.print(told, style="yellow", markup=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 

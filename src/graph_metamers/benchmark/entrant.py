@@ -25,6 +25,11 @@ class Entrant:
     name: str
     source: dict[str, str] | None = None
 
+    @property
+    def training(self) -> zoo.Training:
+        """How it is trained: a zoo model its own way, any other as the paper does."""
+        return zoo.Training() if self.source else zoo.MODELS[self.name].default_training
+
 
 def entrant(spec: str) -> Entrant:
     """A zoo model's name, or FILE.py:FACTORY.

@@ -1,7 +1,7 @@
 """The protocol: what every model goes through, with a number that changes when it does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from graph_metamers.benchmark.entrant import Entrant
 from graph_metamers.jobs import Job
@@ -71,6 +71,7 @@ def protocol_jobs(
             seed=seed,
             device=device,
             protocol=PROTOCOL.version,
+            training=asdict(model.training),
         )
         # Seeds change fastest: so workers begin with as many trainings, which later jobs share.
         for dataset in datasets

@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from torch_geometric.data import Data
@@ -29,6 +30,7 @@ def benchmark_rows(
     seed: int,
     device: str,
     protocol: int,
+    training: dict[str, Any],
 ) -> list[Row]:
     """One training and one search.
 
@@ -42,6 +44,7 @@ def benchmark_rows(
         seed: Seed of the training and of the random start.
         device: Where it runs.
         protocol: Version of the protocol that asks.
+        training: How the model is trained, a `zoo.Training` in plain values.
 
     Raises:
         InputError: The protocol is another by now, or the model cannot be used.
@@ -52,11 +55,12 @@ def benchmark_rows(
             f"{PROTOCOL.version}. Begin the benchmark again."
         )
     data = datasets.load(dataset).to(device)
+    recipe = zoo.Training(**training)
     if source is None:
-        trained = zoo.train(model, data, seed=seed, progress=False)
+        trained = zoo.train(model, data, training=recipe, seed=seed, progress=False)
     else:
         key, build = digest(source), functools.partial(made, source, data)
-        trained = zoo.fit(build, data, seed=seed, cache_key=key, progress=False)
+        trained = zoo.fit(build, data, training=recipe, seed=seed, cache_key=key, progress=False)
     network, accuracy = trained.model, trained.accuracy["test"]
     place = layer if layer == "output" else first or first_layer(network, data)
     m = metamer(
