@@ -1,9 +1,12 @@
-"""Write docs/reproduction.md, and what `paper list` says of costs, from the committed results.
+"""Write sheets, pictures, docs/reproduction.md and `paper list`'s costs from the results' index.
 
 python benchmarks/reproduction_page.py
 """
 
 import json
+import math
+import statistics
+from collections import Counter
 from operator import itemgetter
 from pathlib import Path
 
@@ -11,7 +14,8 @@ from graph_metamers.jobs import Job, Store
 from graph_metamers.paper.grid import TITLES, Options
 from graph_metamers.paper.item import SETTINGS, Sheet
 from graph_metamers.paper.items import ITEMS
-from graph_metamers.paper.page import read_sheets
+from graph_metamers.paper.page import read_sheets, write_page
+from graph_metamers.paper.produce import written
 from graph_metamers.paper.table1 import NEAR
 from graph_metamers.paper.words import cell_text, claim_text
 
@@ -23,6 +27,7 @@ LONG = 40  # rows, above which a table is left to the page and to the JSON
 
 
 def main() -> None:
+    write_sheets(Store(RESULTS))
     sheets = read_sheets(RESULTS)
     page = (ROOT / "docs" / "reproduction.md.in").read_text()
     page = page.replace("{COVERAGE}", "\n".join(coverage_rows(Store(RESULTS))))
@@ -35,6 +40,20 @@ def main() -> None:
     costs.write_text(json.dumps(hours(Store(RESULTS)), indent=1) + "\n")
 
 
+def write_sheets(store: Store) -> None:
+    """Make the sheets and pictures anew from all runs that are there, and the page of them."""
+    for item in ITEMS.values():
+        for search in SETTINGS:
+            seeds = SEEDS.get(f"{item.name}-{search}", SEEDS[search])
+            options = Options(seeds=seeds, search=search)
+            jobs = item.grid(options)
+            results = store.results(jobs)
+            command = f"graph-metamers paper {item.name} --search {search} --seeds {seeds}"
+            if results:
+                written(item, options, results, store, command=command, of=len(jobs))
+    write_page(store.folder)
+
+
 def coverage_rows(store: Store) -> list[str]:
     """How many runs of each grid are there, and which are not."""
     lines: list[str] = []
@@ -43,12 +62,34 @@ def coverage_rows(store: Store) -> list[str]:
             seeds = SEEDS.get(f"{item.name}-{search}", SEEDS[search])
             jobs = item.grid(Options(seeds=seeds, search=search))
             there = {result.job for result in store.results(jobs)}
-            missing = [cell_name(job) for job in jobs if job not in there]
-            counts = {name: missing.count(name) for name in dict.fromkeys(missing)}
+            missing = [job for job in jobs if job not in there]
+            counts = Counter(map(cell_name, missing))
             told = "; ".join(f"{name} {count}" for name, count in counts.items()) or "none"
             cells = [item.title.split(":")[0], setting, str(seeds)]
-            lines.append(f"| {' | '.join(cells)} | {len(there)} of {len(jobs)} | {told} |")
+            cells += [f"{len(there)} of {len(jobs)}", told, remaining(missing, store)]
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def remaining(missing: list[Job], store: Store) -> str:
+    """Hours of what is missing: of each job the mean of those of its model and graph.
+
+    Variants of a model that cost more than those that are there make it more.
+    """
+    seconds: dict[tuple[str, ...], list[float]] = {}
+    for result in store.results():
+        seconds.setdefault(kind(result.job), []).append(result.seconds)
+    known = [statistics.fmean(seconds[kind(job)]) for job in missing if kind(job) in seconds]
+    hours = math.fsum(known) / 3600
+    unknown = len(missing) - len(known)
+    return f"{hours:.1f}" + (f", and {unknown} runs of kinds that were never run" * (unknown > 0))
+
+
+def kind(job: Job) -> tuple[str, ...]:
+    """Jobs of about the same cost, but for variants of a model."""
+    asked = job.arguments
+    model = asked.get("model", asked.get("target"))
+    return job.task, asked["search"], asked["dataset"], model, asked.get("vary", "")
 
 
 def cell_name(job: Job) -> str:

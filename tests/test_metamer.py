@@ -528,6 +528,25 @@ def test_cora_as_in_the_paper(real_data):
     assert int(m.data.x.sum()) == int(data.x.sum())
 
 
+def test_feature_searches_sum_messages_as_sparse_products(small, monkeypatch):
+    seen: list[bool] = []
+    model = network()
+
+    def look(conv, inputs):
+        seen.append("propagate" in vars(conv))
+
+    model.convs[0].register_forward_pre_hook(look)
+    gm.metamer(model, small, "act", search=gm.Adam(steps=2))
+    assert any(seen)
+    seen.clear()
+    undirected = gm.datasets.load("csbm", undirected=True)
+    wide = network(undirected.num_features)
+    wide.convs[0].register_forward_pre_hook(look)
+    gm.metamer(wide, undirected, "act", vary=gm.Edges(), search=gm.EdgeSwap(steps=2))
+    assert seen
+    assert not any(seen)
+
+
 def test_the_reference_itself_is_a_trivial_metamer():
     data = gm.datasets.csbm(nodes=30, features=8)
     data.x = data.x + 0.5

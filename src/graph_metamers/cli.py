@@ -169,6 +169,13 @@ def audit_command(
         "class. CS: consistency. All but error and null are means over the matched runs.",
         style="dim",
     )
+    if result.accuracy:
+        shares = ", ".join(f"{share:.1%} {split}" for split, share in result.accuracy.items())
+        console.print(f"Accuracy of the model: {shares}.", style="dim", highlight=False)
+    if not isinstance(network, zoo.Model) and weights is None:
+        console.print(
+            "No --weights were given: the model is as its factory returns it.", style="yellow"
+        )
     for name, reason in result.question["skipped"].items():
         console.print(f"{name} was left out: {reason}", style="yellow", markup=False)
     for m in result.metamers:

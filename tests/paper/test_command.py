@@ -1,7 +1,9 @@
 """`graph-metamers paper`, as it is typed."""
 
+import json
 import re
 import sys
+from importlib.resources import files
 
 import pytest
 from made_up import fill
@@ -28,7 +30,7 @@ def test_a_finished_grid_is_shown_beside_the_paper(monkeypatch, capsys, tmp_path
     assert typed(monkeypatch, "paper", *words, "--out", str(tmp_path)) == 0
     told = capsys.readouterr().out
     assert re.search(r"GCN +80\.0 +2/2 +9e-03 +4e-01 +9\.0 +1\d\.\d +11\.4 +9\d\.\d +96\.4", told)
-    assert "cannot be said: 2 of 2 cells" in told
+    assert "open: 2 of 2 cells; the grid has 30." in told
     assert (tmp_path / "paper.html").exists()
     assert (tmp_path / "index.parquet").exists()
 
@@ -64,15 +66,33 @@ def test_a_narrower_command_drops_nothing_and_other_steps_stand_apart(monkeypatc
 def test_the_list_says_what_each_shows(monkeypatch, capsys):
     assert typed(monkeypatch, "paper", "list") == 0
     told = capsys.readouterr().out
-    assert all(name in told for name in ITEMS)
+    lines = {line.split()[0]: line.split() for line in told.splitlines() if line.strip()}
+    costs = json.loads((files("graph_metamers.paper") / "costs.json").read_text())["hours"]
+    for name in ITEMS:
+        hours = [costs[f"{name}-{search}"] for search in ("paper", "auto")]
+        texts = ["–" if each is None else f"{each:.1f}" for each in hours]
+        runs = [str(len(ITEMS[name].grid(Options(seeds=1, search=s)))) for s in ("paper", "auto")]
+        assert lines[name][-4:] == [runs[0], texts[0], runs[1], texts[1]]
+    assert any(hours is not None for hours in costs.values())
 
 
 def test_failed_runs_end_with_1(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("GRAPH_METAMERS_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setattr("graph_metamers.paper.command.load", lambda name: None)
     monkeypatch.setattr("graph_metamers.datasets.load", _broken)
     words = ("--datasets", "cora", "--models", "gcn", "--seeds", "1", "--out", str(tmp_path))
     assert typed(monkeypatch, "paper", "table1", *words) == 1
     assert "1 runs failed" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_graph_that_cannot_be_had_is_told_once_before_the_first_run(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setenv("GRAPH_METAMERS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GRAPH_METAMERS_DATA", str(tmp_path / "nothing"))
+    for words in (("paper", "table1"), ("benchmark", "--model", "gcn")):
+        assert typed(monkeypatch, *words, "--datasets", "cora", "--out", str(tmp_path / "out")) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert re.search(r"^\S* ?GRAPH_METAMERS_DATA='.*nothing' must be a folder; there is", told)
 
 
 def _broken(*_: object, **__: object) -> None:
@@ -88,7 +108,7 @@ def _broken(*_: object, **__: object) -> None:
          "'chebnet'?"),
         (("table1", "--datasets", "cora", "kora"), "--datasets kora is not in the paper."),
         (("fig7", "--models", "gat"), "fig7 has none of the datasets and models"),
-        (("table1", "--seeds", "0"), "seeds must be a whole number of at least 1; got 0."),
+        (("table1", "--seeds", "0"), "--seeds must be a whole number of at least 1; got 0."),
         (("table1", "--workers", "0"), "workers must be a whole number of at least 1; got 0."),
         (("table1", "--steps", "0"), "steps must be a whole number of at least 1; got 0."),
         (("table1", "--address", "here:1"), "--address goes with --executor ray"),

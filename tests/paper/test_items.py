@@ -116,8 +116,14 @@ def test_table1_says_how_far_each_cell_is_from_the_papers():
     assert gin["difference_feature_similarity"] == pytest.approx(0.2 - 0.104)
     assert (gcn["why"], gin["why"]) == ("", "not known")
     assert table1.note([gcn, gin], options)[-1] == "Not near, not known: GIN on Cora."
+    auto = replace(options, search="auto")
+    for error, reason in [(0.009, "error: ours is ended at 0.01"), (1e-14, "search: ours finds")]:
+        found = [
+            result(job, feature_similarity=0.4, activation_error=error) for job in table1.grid(auto)
+        ]
+        assert all(row["why"].startswith(reason) for row in table1.summary(found, auto))
     reproduced = table1.claims([gcn, gin], options)[0]
-    assert reproduced.found == "1 of 2 cells."
+    assert reproduced.found == "1 of 2 cells; the grid has 30."
     assert reproduced.holds is None  # 28 are missing
     every = table1.grid(ONE)
     far = table1.summary([result(job, feature_similarity=0.9) for job in every], ONE)
@@ -139,7 +145,7 @@ def test_a_rise_that_only_a_failed_search_shows_does_not_count_at_equal_error():
 
     (equal,) = fig7.claims(fig7.summary(found(0.008), options), options)
     assert equal.holds is None  # 38 pairs are missing
-    assert equal.found == "2 of 2 pairs, by +2.4 points on average."
+    assert equal.found == "2 of 2 pairs, by +2.4 points on average. The grid has 40."
     (unequal,) = fig7.claims(fig7.summary(found(1e-4), options), options)
     assert unequal.found.startswith("1 of 1 pairs")
     assert "1 more cannot be compared" in unequal.found
@@ -230,6 +236,13 @@ def test_table1_reads_the_papers_sentences():
     ]
 
 
+def test_at_equal_error_table1_leaves_out_what_exact_searches_make_true():
+    found = [result(job, prediction_match=1.0) for job in table1.grid(AUTO)]
+    claims = table1.claims(table1.summary(found, AUTO), AUTO)
+    assert [claim.claim.split()[0] for claim in claims] == ["The", "GAT"]
+    assert "(GAT 128, Graphormer 128, the others 32)" in claims[1].threshold
+
+
 def test_cells_are_compared_seed_by_seed():
     options = Options(datasets=("cora",), models=("gcn",), seeds=3)
     found = [
@@ -242,7 +255,7 @@ def test_cells_are_compared_seed_by_seed():
         if job.arguments["options"]["hidden"] != 32 or job.arguments["seed"] == 2
     ]
     (claim,) = fig7.claims(fig7.summary(found, options), options)
-    assert claim.found == "2 of 2 pairs, by +2.4 points on average."
+    assert claim.found == "2 of 2 pairs, by +2.4 points on average. The grid has 40."
 
 
 def test_a_claim_of_which_less_than_half_can_be_compared_is_left_open():
@@ -292,7 +305,7 @@ def test_fig8_claims_a_fall():
         for job in fig8.grid(options)
     ]
     (claim,) = fig8.claims(fig8.summary(found, options), options)
-    assert claim.found == "2 of 2 pairs, by -100.0 points on average."
+    assert claim.found == "2 of 2 pairs, by -100.0 points on average. The grid has 40."
 
 
 def test_table2_tests_each_cell_against_the_model_that_saw_no_metamer():
@@ -313,12 +326,45 @@ def test_table2_tests_each_cell_against_the_model_that_saw_no_metamer():
     assert rows[2]["retrained_difference"] == pytest.approx(-0.1)
     assert rows[2]["paper_accuracy"] == 0.7706
     own, retrained, shown, *others = table2.claims(rows, options)
-    assert own.found == "1 of 2 models."
+    assert own.found == "1 of 2 models; the grid has 6."
     # gin's on gcn loses 10 points, gcn's on gin none; each model's own do not count
     assert retrained.found.startswith("-5.0 points over 4 seeds, p = ")
     assert shown.found.startswith("-5.0 points over 4 seeds, p = 0.")
     # four models are missing
     assert [claim.holds for claim in (own, retrained, shown, *others)] == [None] * 7
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_table2_reads_the_papers_sentences(sign):
+    """Where each side has a part in the change, that is found though no model meets its own."""
+    harm = dict(zip(MODELS, (0.02, 0.02, 0.02, 0.02, 0.12, 0.02), strict=True))  # most by GAT's
+    loss = dict(zip(MODELS, (0.01, 0.0, 0.05, 0.01, 0.01, 0.01), strict=True))
+    options = Options(seeds=3)
+    found = []
+    for job in table2.grid(options):
+        asked = job.arguments
+        source, target, seed = asked["source"], asked["target"], asked["seed"]
+        change = 0.0 if source == target else -sign * (harm[source] + loss[target])
+        told = 0.78 + change + 0.001 * seed
+        found.append(result(job, plain=0.78, retrained=told, shown=told, shown_match=0.9))
+    rows = table2.summary(found, options)
+    claims = table2.claims(rows, options)
+    assert [claim.holds for claim in claims] == [True] + [sign == 1] * 6
+    parts = table2.effects([row for row in rows if row["source"] != row["target"]])
+    assert parts["source"]["gat"] - parts["source"]["gcn"] == pytest.approx(-sign * 0.1)
+    assert parts["target"]["chebnet"] - parts["target"]["gat"] == pytest.approx(sign * 0.01)
+
+
+def test_a_change_that_might_be_chance_leaves_table2s_claims_open():
+    options = Options(seeds=3)
+    found = [
+        result(job, plain=0.8, shown=value, retrained=value, shown_match=0.9)
+        for job in table2.grid(options)
+        for value in [0.79 + 0.03 * (job.arguments["seed"] - 1)]
+    ]
+    _, retrained, shown, *_ = table2.claims(table2.summary(found, options), options)
+    assert (retrained.holds, shown.holds) == (None, None)
+    assert retrained.found.startswith("-1.0 points over 3 seeds, p = ")
 
 
 def test_table2_leaves_out_what_did_not_match_at_equal_error():
@@ -336,7 +382,8 @@ def test_every_item_becomes_a_sheet_a_picture_and_a_section(name, search, tmp_pa
     fill(Store(tmp_path), item, options)
     sheet = produce(item, options, Inline(), tmp_path, command="the command")
     assert sheet.rows
-    assert sheet.made["runs"] == f"{len(item.grid(options))} of {len(item.grid(options))}"
+    whole = len(item.grid(replace(options, datasets=None)))
+    assert sheet.made["runs"] == f"{len(item.grid(options))} of {whole}"
     assert sheet.made["commit"] == "a"
     assert all(cell_text(row, column) for row in sheet.rows for column in sheet.columns)
     held = Sheet.load(tmp_path / f"{name}-{search}.json")
@@ -360,6 +407,20 @@ def test_cells_of_which_no_run_matched_have_no_scores_and_say_so(name, tmp_path)
         assert not any(claim.holds for claim in sheet.claims)
         assert "–" in texts
     assert "0 of 2" in write_page(tmp_path).read_text()
+
+
+def test_rows_stand_in_the_grids_order_whatever_was_asked_last(tmp_path):
+    item = ITEMS["table1"]
+    for dataset in ("chameleon", "cora", "squirrel"):
+        options = Options(datasets=(dataset,), models=("gin", "gcn"), seeds=1)
+        fill(Store(tmp_path), item, options)
+        sheet = produce(item, options, Inline(), tmp_path, command="")
+    assert [(row["dataset"], row["model"]) for row in sheet.rows] == [
+        (dataset, model)
+        for dataset in ("cora", "squirrel", "chameleon")
+        for model in ("gcn", "gin")
+    ]
+    assert sheet.made["runs"] == "6 of 30"
 
 
 def test_failed_runs_are_told_and_left_out(tmp_path, monkeypatch):

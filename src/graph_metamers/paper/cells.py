@@ -59,7 +59,8 @@ def cells(
 
     Returns:
         Of each cell: `runs`, `matched`, `failed`; `activation_error` (mean over all runs),
-        `null_activation_error` (the least), and of each score mean, `_std` and `_values`, by seed.
+        `null_activation_error` (the least), and of each score mean and `_std`; and by seed
+        `errors` and `consistencies`.
     """
     grouped: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:

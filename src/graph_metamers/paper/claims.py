@@ -36,6 +36,15 @@ def decided(true: int, told: int, whole: int, needed: int) -> bool | None:
     return None if true + whole - told >= needed else False
 
 
+def counted_of(true: int, told: int, whole: int, what: str) -> str:
+    """In how many cells something is true, with how many the whole grid has.
+
+    >>> counted_of(22, 30, 30, "cells"), counted_of(2, 2, 30, "cells")
+    ('22 of 30 cells.', '2 of 2 cells; the grid has 30.')
+    """
+    return f"{true} of {told} {what}" + (f"; the grid has {whole}." if told < whole else ".")
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Cells beside those that they are to be compared with.
@@ -79,7 +88,9 @@ def paired(
     return Pairs(changes, len(pairs), whole)
 
 
-def rises(claim: str, pairs: Pairs, *, sign: int = 1, equal: bool) -> Claim:
+def rises(
+    claim: str, pairs: Pairs, *, sign: int = 1, equal: bool, apart: str = "in this alone"
+) -> Claim:
     """The claim that CS is greater in each cell than in the one that it is compared with.
 
     Args:
@@ -87,16 +98,19 @@ def rises(claim: str, pairs: Pairs, *, sign: int = 1, equal: bool) -> Claim:
         pairs: What was compared.
         sign: 1 where it is said to rise, −1 where it is said to fall.
         equal: As in `paired`.
+        apart: In what the cells of a pair differ.
     """
     verb = "greater" if sign > 0 else "smaller"
     at = " at equal activation error" if equal else ", whatever the activation error"
     threshold = (
         f"CS, the mean over seeds that both cells have, is {verb} in at least 90 % of the "
-        f"pairs of cells that differ in this alone{at}; of all {pairs.whole} pairs at least half "
+        f"pairs of cells that differ {apart}{at}; of all {pairs.whole} pairs at least half "
         "can be compared."
     )
     silent = pairs.told - len(pairs.changes)
     left = f" {silent} more cannot be compared." if silent else ""
+    if pairs.told < pairs.whole:
+        left += f" The grid has {pairs.whole}."
     if not pairs.changes:
         return Claim(claim, threshold, f"No pair of cells to compare.{left}", None)
     average = 100 * statistics.fmean(pairs.changes)

@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from graph_metamers.datasets import load
 from graph_metamers.errors import InputError, check_count, listing, suggestion
 from graph_metamers.jobs import Executor, Ray, Store, local
 from graph_metamers.jobs.run import progress
@@ -81,11 +82,15 @@ def paper_command(
         console.print(_list())
         return
     items = named(name)
-    check_count("seeds", seeds)
+    check_count("--seeds", seeds)
     if steps is not None:
-        check_count("steps", steps)
+        check_count("--steps", steps)
     if executor is ExecutorName.LOCAL:  # a cluster's nodes have devices of their own
         usable_device(device)
+    elif device not in ("cpu", "cuda"):
+        raise InputError(
+            f"--executor ray gives each job its own device, cpu or cuda; got --device {device}."
+        )
     options = Options(
         datasets=_known("--datasets", datasets, DATASETS),
         models=_known("--models", models, MODELS),
@@ -104,6 +109,10 @@ def paper_command(
     runner = _runner(executor, workers, address, device)
     store = Store(out)
     store.write_index()  # says what is missing before an hour is spent
+    if executor is ExecutorName.LOCAL:
+        missing = [job for item in items for job in item.grid(options) if not store.get(job)]
+        for graph in dict.fromkeys(job.arguments["dataset"] for job in missing):
+            load(graph)  # says what is missing once, and not in every job
     failed = False
     for item in items:
         with stoppable(), progress(item.name) as told:
@@ -148,7 +157,7 @@ def _runner(
         return functools.partial(Ray, address, gpus=int(device.startswith("cuda")))
     if address is not None:
         raise InputError("--address goes with --executor ray; got --executor local.")
-    check_count("workers", workers)
+    check_count("--workers", workers)
     return functools.partial(local, workers)
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, standard_columns
-from graph_metamers.paper.claims import decided, most
+from graph_metamers.paper.claims import counted_of, decided, most
 from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column, Item
 from graph_metamers.paper.pictures import panels
@@ -83,13 +83,13 @@ def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
         Claim(
             "S_struct is close to 100 %.",
             "In 9 of 10 cells S_struct is at least 95 %.",
-            f"{len(near)} of {len(rows)} cells.",
+            counted_of(len(near), len(rows), whole, "cells"),
             decided(len(near), len(rows), whole, most(whole)),
         ),
         Claim(
             "S_match is only around 80 %.",
             "In 9 of 10 cells S_match lies between 70 and 90 %.",
-            f"{len(low)} of {len(rows)} cells.",
+            counted_of(len(low), len(rows), whole, "cells"),
             decided(len(low), len(rows), whole, most(whole)),
         ),
         Claim(

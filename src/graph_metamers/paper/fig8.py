@@ -41,7 +41,7 @@ def columns(options: Options) -> list[Column]:
 
 
 def summary(results: Sequence[Result], options: Options) -> list[Row]:
-    rows = cells(results, options, CELL)
+    rows = cells(results, options, CELL)  # in the grid's order, a model's layers apart
     return sorted(
         rows, key=lambda row: (DATASETS.index(row["dataset"]), MODELS.index(row["model"]))
     )

@@ -67,7 +67,7 @@ def search_job(
     keep: bool = False,
     **zoo_options: Any,
 ) -> Job:
-    """The job of one search; equal for all tables and figures that need the same one."""
+    """The job of one search; equal for all items that need the same, and its metamer or not."""
     return Job.of(
         f"{TASKS}:search_rows",
         dataset=dataset,

@@ -46,13 +46,11 @@ def produce(
         names go on with the steps or the device where others than usual were asked for.
     """
     store = Store(out)
-    jobs = item.grid(options)
-    results = {result.job: result for result in run(jobs, store, executor, told=told)}
-    for job in item.grid(everything(options, store)):
-        found = store.get(job)
-        if found is not None:
-            results.setdefault(job, found)
-    return written(item, options, list(results.values()), store, command=command)
+    asked = item.grid(options)
+    ended = {result.job: result for result in run(asked, store, executor, told=told)}
+    jobs = item.grid(everything(options, store))
+    results = [result for job in jobs if (result := ended.get(job) or store.get(job)) is not None]
+    return written(item, options, results, store, command=command, of=len(jobs))
 
 
 def everything(options: Options, store: Store) -> Options:
@@ -65,15 +63,30 @@ def everything(options: Options, store: Store) -> Options:
 
 
 def written(
-    item: Item, options: Options, results: Sequence[Result], store: Store, *, command: str
+    item: Item,
+    options: Options,
+    results: Sequence[Result],
+    store: Store,
+    *,
+    command: str,
+    of: int,
 ) -> Sheet:
-    """The sheet and the picture of results, written to the store's folder."""
+    """The sheet and the picture of results, in the grid's order, written to the store's folder.
+
+    Args:
+        item: The table or figure.
+        options: Of what was run.
+        results: What was run.
+        store: Its folder.
+        command: What was typed.
+        of: How many runs the whole grid has.
+    """
     done = [result for result in results if not result.error]
     rows = item.summary(results, options)
     failed = [result for result in results if result.error]
     notes = item.note(rows, options) if rows else []
     if failed:
-        reasons = dict.fromkeys(result.error.strip().splitlines()[-1] for result in failed)
+        reasons = dict.fromkeys(result.reason for result in failed)
         notes.append(f"{len(failed)} runs failed and are left out: {'; '.join(reasons)}")
     sheet = Sheet(
         item=item.name,
@@ -83,7 +96,7 @@ def written(
         rows=rows,
         claims=item.claims(rows, options) if rows else [],
         notes=notes,
-        made=_made(done, results, command),
+        made=_made(done, results, command, of),
         device=options.device,
     )
     make_folder(store.folder)
@@ -94,7 +107,9 @@ def written(
     return sheet
 
 
-def _made(results: Sequence[Result], asked: Sequence[Result], command: str) -> dict[str, Any]:
+def _made(
+    results: Sequence[Result], asked: Sequence[Result], command: str, of: int
+) -> dict[str, Any]:
     """Where the results come from: each fact once where it is the same for all."""
     facts: dict[str, dict[str, None]] = {}
     for result in results:
@@ -103,7 +118,7 @@ def _made(results: Sequence[Result], asked: Sequence[Result], command: str) -> d
     told: dict[str, Any] = {name: ", ".join(sorted(values)) for name, values in facts.items()}
     return told | {
         "command": command,
-        "runs": f"{len(results)} of {len(asked)}",
+        "runs": f"{len(results)} of {of}",
         "jobs": digest([result.job.key for result in asked]),
         "hours": round(math.fsum(result.seconds for result in results) / 3600, 2),
     }

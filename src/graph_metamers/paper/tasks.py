@@ -1,6 +1,5 @@
 """What a job of the paper's grids does: train a model, search for a metamer, return a row."""
 
-import fcntl
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +16,7 @@ from graph_metamers.metamer import metamer
 from graph_metamers.probe import Probe
 from graph_metamers.result import Metamer, load
 from graph_metamers.search import Adam, Auto, Search
-from graph_metamers.storage import graph_tensors, make_folder
+from graph_metamers.storage import graph_tensors, one_at_a_time
 from graph_metamers.vary import Edges, Vary
 
 TOL = 1e-2  # activation error at which a graph counts as matched, and at which cells are compared
@@ -64,7 +63,7 @@ def search_rows(
         data,
         layer,
         vary=way,
-        search=configured(search, steps, across_layers=options["depth"] > 2),
+        search=configured(search, steps, exact=options["depth"] == 2),
         tol=TOL,
         seed=seed,
         checkpoint=work / _checkpoint(trained.model),
@@ -112,7 +111,7 @@ def transfer_rows(
     """
     data = graph(dataset, "features", device)
     source_model = trained_model(source, data, seed, source_options).model
-    way = configured(search, steps)
+    way = configured(search, steps, exact=False)
     m = _shared_metamer(work, data, source, source_model, seed, way, protocol)
     plain = trained_model(target, data, seed, target_options).model
     again = trained_model(target, m.data, seed, target_options).model
@@ -148,11 +147,12 @@ def trained_model(
     return zoo.train(model, data, seed=seed, training=training, progress=False, **rest)
 
 
-def configured(search: str, steps: int | None, *, across_layers: bool = False) -> Search:
+def configured(search: str, steps: int | None, *, exact: bool = True) -> Search:
     """A search by the name that it has in the paper's grids.
 
     Where layers of one model are compared and features are real numbers, an exact solution will
-    not do: it matches all layers at once. There Adam ends at the tolerance.
+    not do: it matches all layers at once. Nor will it where models are compared that do not all
+    have one. There Adam ends at the tolerance.
 
     >>> configured("paper", None), configured("auto", 300)
     (Adam(lr=0.0005, steps=1000, stop_at_tol=False, patience=None), Auto(steps=300, \
@@ -160,7 +160,7 @@ seek='nearest', stop_at_tol=True, exact=True))
     """
     if search == "paper":
         return Adam(lr=5e-4, steps=steps or STEPS, patience=None)
-    return Auto(steps=steps, stop_at_tol=True, exact=not across_layers)
+    return Auto(steps=steps, stop_at_tol=True, exact=exact)
 
 
 def metamer_row(m: Metamer) -> Row:
@@ -193,9 +193,7 @@ def _shared_metamer(
     version = str(torch.__version__)
     key = digest(model, graph_tensors(data), search, seed, TOL, protocol, version)
     path = datasets.cache_folder() / "metamers" / f"{source}-{key}.pt"
-    make_folder(path.parent)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_at_a_time(path):
         if not path.exists():
             checkpoint = work / _checkpoint(model)
             options: dict[str, Any] = {"tol": TOL, "checkpoint": checkpoint, "progress": False}

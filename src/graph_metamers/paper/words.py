@@ -50,4 +50,4 @@ def sorted_by(row: Row, column: Column) -> str:
 
 def claim_text(claim: Claim) -> str:
     """What became of a claim, in a word."""
-    return {True: "holds", False: "does not hold", None: "cannot be said"}[claim.holds]
+    return {True: "holds", False: "does not hold", None: "open"}[claim.holds]
