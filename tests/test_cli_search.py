@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch_geometric.nn.models import GCN
 
 from graph_metamers import cli, zoo
 from helpers import toy_graph
@@ -155,3 +156,13 @@ def test_an_unknown_search(run):
     assert "Invalid value for '--search'" in re.sub(r"\s+", " ", told.err)
     assert "Traceback" not in told.err
     assert told.code == 2
+
+
+def test_accuracy_is_shown_and_that_no_weights_were_given(run):
+    told = run(*GRAPH, "--steps", "2")
+    assert re.search(r"Accuracy of the model: [\d.]+% train, [\d.]+% val, [\d.]+% test\.", told.out)
+    assert "No --weights were given: the model is as its factory returns it." in told.out
+    torch.save(GCN(24, 8, 2, 3).state_dict(), "weights.pt")
+    told = run(*GRAPH, "--steps", "2", "--weights", "weights.pt", "--out", "other")
+    assert told.code in (None, 0)
+    assert "No --weights" not in told.out
