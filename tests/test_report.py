@@ -772,6 +772,7 @@ def test_the_report_of_the_command_line_names_its_command(tmp_path, monkeypatch)
     typed = ["audit", "--data", str(tmp_path / "graph.pt"), "--steps", "2", "--seeds", "1"]
     typed += ["--search", "adam", "--lr", "0.01", "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["graph-metamers", *typed])
+    monkeypatch.setattr(gm.zoo.GCN, "default_training", gm.zoo.Training(epochs=3))
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 0

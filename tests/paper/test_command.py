@@ -35,6 +35,18 @@ def test_a_finished_grid_is_shown_beside_the_paper(monkeypatch, capsys, tmp_path
     assert (tmp_path / "index.parquet").exists()
 
 
+@pytest.mark.parametrize("name", list(ITEMS))
+def test_every_table_fits_a_terminal_of_80_columns(name, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COLUMNS", "80")
+    options = Options(datasets=("cora", "pubmed"), seeds=2)
+    fill(Store(tmp_path), ITEMS[name], options)
+    words = ("--datasets", "cora", "pubmed", "--seeds", "2", "--out", str(tmp_path))
+    assert typed(monkeypatch, "paper", name, *words) == 0
+    table = capsys.readouterr().out.partition("Means")[0]
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 80
+
+
 def test_the_index_alone_is_enough_to_show_it_again(monkeypatch, capsys, tmp_path):
     options = Options(datasets=("cora",), models=("gcn",), seeds=1)
     store = Store(tmp_path / "a")

@@ -446,8 +446,9 @@ def test_a_layer_that_no_edge_reaches():
 def test_edges_cannot_keep_away_from_other_graphs():
     data = gm.datasets.csbm(nodes=30, features=20)
     model = seeded(lambda: gm.zoo.GCN(20, 3))
+    short = gm.EdgeSwap(steps=2)
     with pytest.raises(gm.InputError, match="EdgeSwap cannot keep away from other graphs"):
-        gm.metamers(model, data, "layer1", n=2, vary=gm.Edges(), progress=False)
+        gm.metamers(model, data, "layer1", n=2, vary=gm.Edges(), search=short, progress=False)
 
 
 def test_edges_know_no_farthest():

@@ -120,7 +120,7 @@ def standard_columns(similarity: str = "feature", *, reported: bool = False) -> 
         for name in (f"{similarity}_similarity", "prediction_match")
     }
     return [
-        Column("matched", "match", "count"),
+        Column("matched", "match", "count", "runs"),
         Column("activation_error", "error", "error"),
         Column("null_activation_error", "null", "error"),
         Column(f"start_{similarity}_similarity", "start", "percent"),

@@ -183,9 +183,11 @@ def _show(console: Console, item: Item, sheet: Sheet) -> None:
     # A dataset's name stands in a line of its own, for want of room.
     apart = brief and sheet.columns[0].form == "name"
     columns = sheet.columns[1:] if apart else sheet.columns
+    columns = [column for column in columns if not (brief and column.brief == "")]
     for column in columns:
         text = column.form in ("text", "name")
-        table.add_column(column.title, justify="left" if text else "right", no_wrap=True)
+        title = column.brief if brief and column.brief else column.title
+        table.add_column(title, justify="left" if text else "right", no_wrap=True)
     above = ""
     for row in sheet.rows:
         name = cell_text(row, sheet.columns[0], brief=brief)

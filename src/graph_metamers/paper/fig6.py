@@ -44,7 +44,7 @@ def columns(options: Options) -> list[Column]:
         Column("dataset", "dataset", "name"),
         Column("model", "model", "name"),
         Column("variant", "variant"),
-        Column("accuracy_test", "acc.", "percent"),
+        Column("accuracy_test", "acc.", "percent", ""),
         *standard_columns(),
     ]
 

@@ -28,11 +28,13 @@ class Column:
         form: How it is written: percent (of a share), points (a difference in percent), error,
             count ("2 of 3", with what is counted out of in `runs`), p, name (of a dataset or
             model) or text.
+        brief: What stands above it on a narrow terminal; empty where it is left to the page.
     """
 
     name: str
     title: str
     form: Form = "text"
+    brief: str | None = None
 
 
 @dataclass(frozen=True)

@@ -60,19 +60,19 @@ def columns(options: Options) -> list[Column]:
     return [
         Column("source", "metamers of", "name"),
         Column("target", "seen by", "name"),
-        Column("matched", "matched", "count"),
+        Column("matched", "match", "count", "runs"),
         Column("activation_error", "error", "error"),
         Column("null_activation_error", "null", "error"),
-        Column("plain", "trained on the graph", "percent"),
-        Column("retrained", "trained on metamers", "percent"),
+        Column("plain", "trained on the graph", "percent", "acc."),
+        Column("retrained", "trained on metamers", "percent", "trained"),
         Column("retrained_difference", "change", "points"),
-        Column("retrained_p", "p", "p"),
+        Column("retrained_p", "p", "p", ""),
         Column("paper_accuracy", "paper", "percent"),
         Column("within", "near"),
-        Column("shown", "shown metamers", "percent"),
+        Column("shown", "shown metamers", "percent", "shown"),
         Column("shown_difference", "change", "points"),
-        Column("shown_p", "p", "p"),
-        Column("shown_match", "same class", "percent"),
+        Column("shown_p", "p", "p", ""),
+        Column("shown_match", "same class", "percent", "same"),
     ]
 
 
