@@ -136,8 +136,10 @@ def matrices(
                     color=PAPER if dark else INK)  # fmt: skip
         ax.set_xticks(range(len(targets)), [TITLES[t] for t in targets], rotation=60, ha="right")
         ax.set_yticks(range(len(sources)), [TITLES[s] for s in sources])
-        set_title(ax, f"{scores[score]}, n = {_runs(rows)}")
+        ours = "" if score.startswith("paper_") else f", n = {_runs(rows)}"
+        set_title(ax, f"{scores[score]}{ours}")
         label_axes(ax, columns_are, "" if place else rows_are)
+    figure.supxlabel("numbers and colour: accuracy on the test nodes, %", fontsize=8, color=MUTED)
 
 
 def _marks(
