@@ -120,6 +120,8 @@ def _broken(*_: object, **__: object) -> None:
          "'chebnet'?"),
         (("table1", "--datasets", "cora", "kora"), "--datasets kora is not in the paper."),
         (("fig7", "--models", "gat"), "fig7 has none of the datasets and models"),
+        (("table1", "--executor", "ray", "--device", "cuda:1"), "--executor ray gives each job a "
+         "device of its own, so that --device must be cpu or cuda; got cuda:1."),
         (("table1", "--seeds", "0"), "--seeds must be a whole number of at least 1; got 0."),
         (("table1", "--workers", "0"), "workers must be a whole number of at least 1; got 0."),
         (("table1", "--steps", "0"), "steps must be a whole number of at least 1; got 0."),

@@ -89,7 +89,8 @@ def paper_command(
         usable_device(device)
     elif device not in ("cpu", "cuda"):
         raise InputError(
-            f"--executor ray gives each job its own device, cpu or cuda; got --device {device}."
+            f"--executor ray gives each job a device of its own, so that --device must be cpu or "
+            f"cuda; got {device}."
         )
     options = Options(
         datasets=_known("--datasets", datasets, DATASETS),
