@@ -20,6 +20,7 @@ from graph_metamers.jobs.run import progress
 from graph_metamers.metamer import preflight
 from graph_metamers.options import DeviceOption, stoppable, usable_device
 from graph_metamers.report.numbers import number
+from graph_metamers.storage import one_at_a_time
 
 PAGE = "leaderboard.html"
 
@@ -70,8 +71,10 @@ def benchmark_command(
     with stoppable(), progress(f"benchmark {who.name}") as told:
         results = run(jobs, store, local(workers), told=told)
     failed = [result.job for result in results if result.error]
-    board = update_board(out, summarise(_all_seeds(store, jobs), failed))
-    write_page(out / PAGE, board)
+    update_board(out, summarise(_all_seeds(store, jobs), failed))
+    with one_at_a_time(out / PAGE):  # so that the last page is of the last table
+        board = read_board(out)
+        write_page(out / PAGE, board)
     _tell(board, results, out)
 
 

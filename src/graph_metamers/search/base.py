@@ -50,7 +50,9 @@ class Status(StrEnum):
             ),
             Status.STALLED: (
                 "The activation error stopped falling above tol. "
-                "Try another seed or search, with Adam a larger lr, or accept a larger tol."
+                "Ones and edges fit a layer less closely the more columns it has for them: accept "
+                "a larger tol, or match a narrower layer such as the output; try another seed, "
+                "and with Adam a larger lr."
             ),
             Status.NONFINITE: (
                 "The activation error or its gradient became NaN or infinite. "
