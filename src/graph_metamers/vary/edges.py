@@ -15,7 +15,7 @@ from graph_metamers.vary.largest import largest
 from graph_metamers.vary.operators import ADJACENCY, straight_through
 from graph_metamers.vary.rewiring import Rewiring, is_symmetric
 
-DENSE_NODES = 5000
+DENSE_NODES = 6000  # of which a matrix holds 144 MB
 NEVER = -1e6  # a soft value whose sigmoid is 0
 
 
@@ -27,7 +27,7 @@ class Edges(Vary):
     the reference stay; no others come. An undirected reference has undirected metamers.
 
     `EdgeSwap` moves edges of graphs of any size and with any model. `Blocks` and, up to
-    5000 nodes, `Adam` relax them instead; the latter is the paper's: every pair of nodes has a
+    6000 nodes, `Adam` relax them instead; the latter is the paper's: every pair of nodes has a
     soft value, at first from N(0, 1),
 
         P = sigmoid(slope · A_soft)   (Eq. 11),   A' = P + stopgrad(A_hard − P)   (Eq. 12),
