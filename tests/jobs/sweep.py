@@ -1,6 +1,7 @@
 """A sweep that can be killed: the entry of a process of its own."""
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ MARK = "SWEEP_STORE"  # in the environment of a sweep's processes
 def sweep(folder: str, workers: int, jobs: list[tuple[str, dict[str, Any]]]) -> None:
     """Do the jobs; each that is done says so in a file beside the store."""
     os.environ[MARK] = folder
+    # A shell that begins the tests in the background has its children ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def told(done: int, jobs: Sequence[Job], result: Result | None) -> None:
         if result is None:

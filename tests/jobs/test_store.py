@@ -73,6 +73,14 @@ def test_a_stop_between_renaming_and_tidying_is_an_end(store):
     assert run([JOB], store, Inline()) == [result()]
 
 
+def test_the_reason_is_the_last_line_and_of_ours_the_sentence():
+    told = "Traceback (most recent call last):\n  ...\n"
+    assert result().reason == ""
+    assert result(error=f"{told}KeyError: 'x'\n").reason == "KeyError: 'x'"
+    ours = f"{told}graph_metamers.errors.InputError: No such graph.\n"
+    assert result(error=ours).reason == "No such graph."
+
+
 def test_a_failure_is_kept_until_it_is_well(store):
     store.put(result(error="RuntimeError: no"))
     assert store.get(JOB) is None

@@ -37,7 +37,9 @@ class Result:
     @property
     def reason(self) -> str:
         """Why it failed, without the traceback."""
-        return (self.error.strip().splitlines() or [""])[-1]
+        last = (self.error.strip().splitlines() or [""])[-1]
+        # A sentence of ours needs no class before it.
+        return last.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")
 
 
 class Store:
