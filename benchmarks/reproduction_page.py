@@ -12,7 +12,7 @@ from pathlib import Path
 
 from graph_metamers.jobs import Job, Store
 from graph_metamers.paper.grid import TITLES, Options
-from graph_metamers.paper.item import SETTINGS, Sheet
+from graph_metamers.paper.item import SETTINGS, Item, Sheet
 from graph_metamers.paper.items import ITEMS
 from graph_metamers.paper.page import read_sheets, write_page
 from graph_metamers.paper.produce import written
@@ -27,59 +27,70 @@ LONG = 40  # rows, above which a table is left to the page and to the JSON
 
 
 def main() -> None:
-    write_sheets(Store(RESULTS))
+    store = Store(RESULTS)
+    write_sheets(store)
     sheets = read_sheets(RESULTS)
     page = (ROOT / "docs" / "reproduction.md.in").read_text()
-    page = page.replace("{COVERAGE}", "\n".join(coverage_rows(Store(RESULTS))))
+    page = page.replace("{COVERAGE}", "\n".join(coverage_rows(store)))
     page = page.replace("{CLAIMS}", "\n".join(claim_rows(sheets)))
     page = page.replace("{SETTINGS}", "\n".join(tried_rows()))
     page = page.replace("{FAR}", "\n".join(far_rows(sheets)))
     page = page.replace("{SHEETS}", "\n\n".join(section(sheet) for sheet in sheets))
     (ROOT / "docs" / "reproduction.md").write_text(page)
     costs = ROOT / "src" / "graph_metamers" / "paper" / "costs.json"
-    costs.write_text(json.dumps(hours(Store(RESULTS)), indent=1) + "\n")
+    costs.write_text(json.dumps(hours(store), indent=1) + "\n")
 
 
 def write_sheets(store: Store) -> None:
     """Make the sheets and pictures anew from all runs that are there, and the page of them."""
     for item in ITEMS.values():
         for search in SETTINGS:
-            seeds = SEEDS.get(f"{item.name}-{search}", SEEDS[search])
-            options = Options(seeds=seeds, search=search)
+            options = wanted(item, search)
             jobs = item.grid(options)
             results = store.results(jobs)
-            command = f"graph-metamers paper {item.name} --search {search} --seeds {seeds}"
+            command = f"graph-metamers paper {item.name} --search {search} --seeds {options.seeds}"
             if results:
                 written(item, options, results, store, command=command, of=len(jobs))
     write_page(store.folder)
 
 
+def wanted(item: Item, search: str) -> Options:
+    """The whole grid, with as many seeds as are to be run."""
+    return Options(seeds=SEEDS.get(f"{item.name}-{search}", SEEDS[search]), search=search)
+
+
 def coverage_rows(store: Store) -> list[str]:
     """How many runs of each grid are there, and which are not."""
     lines: list[str] = []
+    seconds = mean_seconds(store)
     for item in ITEMS.values():
         for search, setting in SETTINGS.items():
-            seeds = SEEDS.get(f"{item.name}-{search}", SEEDS[search])
-            jobs = item.grid(Options(seeds=seeds, search=search))
+            options = wanted(item, search)
+            jobs = item.grid(options)
             there = {result.job for result in store.results(jobs)}
             missing = [job for job in jobs if job not in there]
             counts = Counter(map(cell_name, missing))
             told = "; ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-            cells = [item.title.split(":")[0], setting, str(seeds)]
-            cells += [f"{len(there)} of {len(jobs)}", told, remaining(missing, store)]
+            cells = [item.title.split(":")[0], setting, str(options.seeds)]
+            cells += [f"{len(there)} of {len(jobs)}", told, remaining(missing, seconds)]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def remaining(missing: list[Job], store: Store) -> str:
+def mean_seconds(store: Store) -> dict[tuple[str, ...], float]:
+    """Of the runs of each kind that are there."""
+    seconds: dict[tuple[str, ...], list[float]] = {}
+    for result in store.results():
+        seconds.setdefault(kind(result.job), []).append(result.seconds)
+    return {name: statistics.fmean(each) for name, each in seconds.items()}
+
+
+def remaining(missing: list[Job], seconds: dict[tuple[str, ...], float]) -> str:
     """Hours of what is missing: of each job the mean of those of its model and graph.
 
     Variants of a model that cost more than those that are there make it more.
     """
-    seconds: dict[tuple[str, ...], list[float]] = {}
-    for result in store.results():
-        seconds.setdefault(kind(result.job), []).append(result.seconds)
-    known = [statistics.fmean(seconds[kind(job)]) for job in missing if kind(job) in seconds]
+    known = [seconds[kind(job)] for job in missing if kind(job) in seconds]
     hours = math.fsum(known) / 3600
     unknown = len(missing) - len(known)
     return f"{hours:.1f}" + (f", and {unknown} runs of kinds that were never run" * (unknown > 0))

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ import typer
 
 from graph_metamers import datasets, zoo
 from graph_metamers.errors import InputError
+from graph_metamers.jobs import Job, Store
 
 LISTS = ("--datasets", "--models")  # options that take several values
 
@@ -66,6 +67,17 @@ def spread_lists(words: list[str]) -> list[str]:
             spread.append(option)
         spread.append(word)
     return spread
+
+
+def load_graphs(jobs: Iterable[Job], store: Store) -> None:
+    """Load the datasets of the jobs that are not done, so that one that is missing is told once.
+
+    Raises:
+        InputError: One cannot be had.
+    """
+    missing = (job.arguments["dataset"] for job in jobs if store.get(job) is None)
+    for name in dict.fromkeys(missing):
+        datasets.load(name)
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def test_the_list_says_what_each_shows(monkeypatch, capsys):
 
 
 def test_failed_runs_end_with_1(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("graph_metamers.paper.command.load", lambda name: None)
+    monkeypatch.setattr("graph_metamers.paper.command.load_graphs", lambda *_: None)
     monkeypatch.setattr("graph_metamers.datasets.load", _broken)
     words = ("--datasets", "cora", "--models", "gcn", "--seeds", "1", "--out", str(tmp_path))
     assert typed(monkeypatch, "paper", "table1", *words) == 1

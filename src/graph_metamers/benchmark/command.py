@@ -18,7 +18,7 @@ from graph_metamers.errors import InputError, check_count, listing, suggestion
 from graph_metamers.jobs import Job, Result, Row, Store, local, run, told_apart
 from graph_metamers.jobs.run import progress
 from graph_metamers.metamer import preflight
-from graph_metamers.options import DeviceOption, stoppable, usable_device
+from graph_metamers.options import DeviceOption, load_graphs, stoppable, usable_device
 from graph_metamers.report.numbers import number
 from graph_metamers.storage import one_at_a_time
 
@@ -66,8 +66,7 @@ def benchmark_command(
     store.write_index()  # says that pyarrow is missing before an hour is spent
     read_board(out)  # and that the table is damaged
     jobs = protocol_jobs(who, datasets=names, seeds=seeds, first=layer, device=device)
-    for name in dict.fromkeys(job.arguments["dataset"] for job in jobs if not store.get(job)):
-        graphs.load(name)  # says what is missing once, and not in every job
+    load_graphs(jobs, store)
     with stoppable(), progress(f"benchmark {who.name}") as told:
         results = run(jobs, store, local(workers), told=told)
     failed = [result.job for result in results if result.error]

@@ -101,10 +101,14 @@ def progress(title: str, *, shown: bool = True) -> Generator[Told]:
     after = (TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
     drawn = Progress(*columns, *after, console=console, transient=True, disable=not shown)
 
+    names: dict[Job, str] = {}
+
     def told(done: int, jobs: Sequence[Job], result: Result | None) -> None:
         pace.note(done, len(jobs))
         if not shown:
             return
+        if not names:
+            names.update(told_apart(jobs))
         if console.is_terminal:
             if not drawn.live.is_started:
                 drawn.start()
@@ -115,7 +119,7 @@ def progress(title: str, *, shown: bool = True) -> Generator[Told]:
         if result is not None and (result.error or not console.is_terminal):
             ended = result.reason if result.error else f"{result.seconds:.0f} s"
             left = f", {pace}" if str(pace) else ""
-            line = f"{done}/{len(jobs)} {told_apart(jobs)[result.job]}: {ended}{left}"
+            line = f"{done}/{len(jobs)} {names[result.job]}: {ended}{left}"
             console.print(line, markup=False, highlight=False)
 
     task = drawn.add_task(title, total=None, left=pace)

@@ -13,11 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from graph_metamers.datasets import load
 from graph_metamers.errors import InputError, check_count, listing, suggestion
 from graph_metamers.jobs import Executor, Ray, Store, local
 from graph_metamers.jobs.run import progress
-from graph_metamers.options import DeviceOption, command_line, stoppable, usable_device
+from graph_metamers.options import DeviceOption, command_line, load_graphs, stoppable, usable_device
 from graph_metamers.paper.grid import DATASETS, MODELS, Options
 from graph_metamers.paper.item import SETTINGS, Item, Sheet
 from graph_metamers.paper.items import ITEMS, named
@@ -111,9 +110,7 @@ def paper_command(
     store = Store(out)
     store.write_index()  # says what is missing before an hour is spent
     if executor is ExecutorName.LOCAL:
-        missing = [job for item in items for job in item.grid(options) if not store.get(job)]
-        for graph in dict.fromkeys(job.arguments["dataset"] for job in missing):
-            load(graph)  # says what is missing once, and not in every job
+        load_graphs((job for item in items for job in item.grid(options)), store)
     failed = False
     for item in items:
         with stoppable(), progress(item.name) as told:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from graph_metamers.jobs import Job, Result, Row, Store
+from graph_metamers.measure.null import EXACT
 from graph_metamers.paper.cells import cells, counted, standard_columns
 from graph_metamers.paper.claims import Pairs, counted_of, decided, finder, most, paired, rises
 from graph_metamers.paper.grid import (
@@ -28,7 +29,6 @@ NEAR = {"feature_similarity": 0.03, "prediction_match": 0.05}  # what counts as 
 CELLS = len(DATASETS) * len(MODELS)
 HETEROPHILIC = ("squirrel", "chameleon")
 ATTENTIVE = ("gat", "graphormer")
-ROUNDING = 1e-10  # activation error below which nothing but rounding is left
 SYMBOLS = {"feature_similarity": "S_feat", "prediction_match": "S_match"}
 
 
@@ -44,10 +44,10 @@ def grid(options: Options) -> list[Job]:
 
 
 # Why a cell is not near the paper's, where there is something to say beyond the figures.
-WIDER = "width: at twice ours S_feat is past the paper’s, which gives none"
+WIDER = "width: at twice ours S_feat is past the paper’s; the paper gives none"
 PERHAPS = "perhaps width: on Chameleon twice ours is past the paper’s; not tried here"
 VARIANT = "model: ours is a node-level variant, and the paper does not say what its own is"
-EXACT = "search: ours finds the exact metamer nearest to the graph"
+NEAREST = "search: ours finds the exact metamer nearest to the graph"
 ENDED = "error: ours is ended at 0.01, the paper’s goes as far as T steps bring it"
 WHY = {
     **dict.fromkeys([(dataset, "gat") for dataset in DATASETS], PERHAPS),
@@ -86,7 +86,7 @@ def summary(results: Sequence[Result], options: Options) -> list[Row]:
 def _why(row: Row, options: Options) -> str:
     if options.search == "paper":
         return WHY.get((row["dataset"], row["model"]), "not known")
-    return EXACT if row["activation_error"] < ROUNDING else ENDED
+    return NEAREST if row["activation_error"] <= EXACT else ENDED
 
 
 def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) -> None:
