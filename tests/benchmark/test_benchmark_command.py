@@ -43,7 +43,7 @@ def run(monkeypatch, capsys, tmp_path: Path, small) -> Callable[..., Told]:
     fit = gm.zoo.fit
     monkeypatch.setattr(gm.zoo.GCN, "default_training", training)
     monkeypatch.setattr(
-        gm.zoo, "fit", lambda *given, **options: fit(*given, **{"training": training} | options)
+        gm.zoo, "fit", lambda *given, **options: fit(*given, **options | {"training": training})
     )
     load = gm.datasets.load
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""In this process or in others, a job's outcome is the same, whatever it does."""
+"""In this process or in others, a job's result is the same, whatever it does."""
 
 import contextlib
 import signal
@@ -12,24 +12,24 @@ import torch
 from tasks import squares
 
 from graph_metamers.errors import InputError
-from graph_metamers.jobs import Executor, Inline, Job, Outcome, Processes, local
+from graph_metamers.jobs import Executor, Inline, Job, Processes, Result, local
 from graph_metamers.jobs import executor as module
 
 BOTH = pytest.mark.parametrize("executor", [Inline(), Processes(1)], ids=["inline", "processes"])
 
 
-def outcomes(executor: Executor, jobs: list[Job], folder) -> list[Outcome]:
+def results(executor: Executor, jobs: list[Job], folder) -> list[Result]:
     """Of the jobs one by one, with a folder each."""
-    found: list[Outcome] = []
+    found: list[Result] = []
     with executor:
         for job in jobs:
             work = folder / job.key
             work.mkdir(exist_ok=True)
             executor.submit(job, work)
-            outcome = None
-            while outcome is None:
-                outcome = executor.next(60)
-            found.append(outcome)
+            result = None
+            while result is None:
+                result = executor.next(60)
+            found.append(result)
     return found
 
 
@@ -43,7 +43,7 @@ def workers() -> list[psutil.Process]:
 
 
 @BOTH
-def test_whatever_a_job_does_is_an_outcome(executor, tmp_path):
+def test_whatever_a_job_does_is_a_result(executor, tmp_path):
     begun = [
         ("tasks:square", {"x": 4}),
         ("tasks:noisy", {"lines": 5}),
@@ -58,7 +58,7 @@ def test_whatever_a_job_does_is_an_outcome(executor, tmp_path):
     if isinstance(executor, Inline):
         begun[1] = ("tasks:noisy", {"lines": 0})  # it reads pytest's own input otherwise
     jobs = [Job.of(task, **given) for task, given in begun]
-    square, noisy, *failed, nothing = outcomes(executor, jobs, tmp_path)
+    square, noisy, *failed, nothing = results(executor, jobs, tmp_path)
     assert [one.job for one in (square, noisy, *failed, nothing)] == jobs
     assert square.rows == [{"x": 4, "square": 16, "half": 2.0}, {"x": 4, "name": "number 4"}]
     assert (tmp_path / jobs[0].key / "left.txt").exists()
@@ -81,7 +81,7 @@ def test_whatever_a_job_does_is_an_outcome(executor, tmp_path):
 def test_a_worker_that_dies_is_replaced_and_its_job_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ATTEMPTS", 2)  # each takes seconds
     jobs = [Job.of("tasks:dies", times=1), Job.of("tasks:dies", times=2), *squares(1)]
-    once, always, after = outcomes(Processes(1), jobs, tmp_path)
+    once, always, after = results(Processes(1), jobs, tmp_path)
     assert once.rows == [{"died": 1}]
     assert always.error == "The worker died 2 times (exit code -9); is there enough memory?"
     assert always.rows == []
@@ -111,14 +111,14 @@ def test_two_workers_work_at_once_and_end_with_the_block(tmp_path):
 @pytest.mark.parametrize(("workers", "share"), [(2, 2), (3, 1), (8, 1)])
 def test_workers_share_out_the_threads(workers, share, monkeypatch, tmp_path):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    (outcome,) = outcomes(Processes(workers), [Job.of("tasks:threads")], tmp_path)
-    assert outcome.rows == [{"threads": share}]
+    (result,) = results(Processes(workers), [Job.of("tasks:threads")], tmp_path)
+    assert result.rows == [{"threads": share}]
 
 
 def test_workers_import_from_where_this_process_does_only(tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("raise ImportError('not the one')")
     monkeypatch.chdir(tmp_path)
-    assert outcomes(Processes(1), squares(1), tmp_path)[0].error == ""
+    assert results(Processes(1), squares(1), tmp_path)[0].error == ""
 
 
 def test_a_worker_ends_with_its_input():

@@ -45,8 +45,8 @@ def test_one_machine_gives_the_same_rows_and_errors(store, tmp_path):
 
 def test_what_a_job_leaves_where_the_store_is_not_seen_comes_back(store, tmp_path):
     job = squares(3)[2]
-    outcome, left = module._attempt(job, str(tmp_path / "not here"), 1, [])
-    assert outcome.rows == job(store.work(job))
+    result, left = module._attempt(job, str(tmp_path / "not here"), 1, [])
+    assert result.rows == job(store.work(job))
     assert left == {"begun.txt": b"begun", "left.txt": b"x" * 100_000}
 
 

@@ -10,28 +10,17 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import IO, Any, Protocol, Self, cast
+from typing import IO, Protocol, Self, cast
 
 import torch
 
 from graph_metamers.environment import commit, environment
 from graph_metamers.errors import check_count
-from graph_metamers.jobs.job import Job, Row
+from graph_metamers.jobs.job import Job, Result, Row
 
 ATTEMPTS = 3  # of a job whose worker dies
 # Large tensors in large pages, so that a step does not begin with page faults.
 FAST_MEMORY = {"THP_MEM_ALLOC_ENABLE": "1"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of trying a job: rows, or an error."""
-
-    job: Job
-    rows: list[Row]
-    seconds: float
-    environment: dict[str, Any]
-    error: str = ""
 
 
 class Executor(Protocol):
@@ -46,7 +35,7 @@ class Executor(Protocol):
         """Begin a job, whose work folder is `work`."""
         ...
 
-    def next(self, timeout: float | None) -> Outcome | None:
+    def next(self, timeout: float | None) -> Result | None:
         """Wait for a job to end; None if none has within `timeout` seconds."""
         ...
 
@@ -55,8 +44,8 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def attempt(job: Job, work: Path) -> Outcome:
-    """Do a job here and now; what it raises becomes the outcome's error."""
+def attempt(job: Job, work: Path) -> Result:
+    """Do a job here and now; what it raises becomes the result's error."""
     commit()  # that of now: another may be checked out while the job runs
     began = time.perf_counter()
     rows: list[Row] = []
@@ -66,7 +55,7 @@ def attempt(job: Job, work: Path) -> Outcome:
     except (Exception, SystemExit):  # what a job raises is its result, and the others go on
         error = traceback.format_exc()
     device = job.arguments.get("device", "cpu")
-    return Outcome(job, rows, time.perf_counter() - began, environment(device), error)
+    return Result(job, rows, time.perf_counter() - began, environment(device), error)
 
 
 def local(workers: int = 1) -> "Inline | Processes":
@@ -90,7 +79,7 @@ class Inline:
     def submit(self, job: Job, work: Path) -> None:
         self._waiting.append((job, work))
 
-    def next(self, timeout: float | None) -> Outcome | None:
+    def next(self, timeout: float | None) -> Result | None:
         return attempt(*self._waiting.pop(0))
 
     def __enter__(self) -> Self:
@@ -149,18 +138,18 @@ class Processes:
         worker.job, worker.attempts = (job, work), 1
         self._hand_over(worker, job, work)
 
-    def next(self, timeout: float | None) -> Outcome | None:
+    def next(self, timeout: float | None) -> Result | None:
         # An answer is one line and comes when asked for, so that none waits in a buffer unseen.
         busy = {one.answers: (one, *one.job) for one in self._workers if one.job is not None}
         ready, _, _ = select.select(list(busy), [], [], timeout)
         return self._received(*busy[ready[0]]) if ready else None
 
-    def _received(self, worker: _Worker, job: Job, work: Path) -> Outcome | None:
-        """The outcome of the worker's job; None if it died and its job was begun again."""
+    def _received(self, worker: _Worker, job: Job, work: Path) -> Result | None:
+        """The result of the worker's job; None if it died and its job was begun again."""
         line = worker.answers.readline()
         if line.endswith("\n"):
             worker.job = None
-            return Outcome(job, **json.loads(line))
+            return Result(job, **json.loads(line))
         code = worker.end()
         worker.process = self._started()
         if worker.attempts < ATTEMPTS:
@@ -169,7 +158,7 @@ class Processes:
             return None
         worker.job = None
         told = f"The worker died {ATTEMPTS} times (exit code {code}); is there enough memory?"
-        return Outcome(job, [], 0.0, environment(), told)
+        return Result(job, [], 0.0, environment(), told)
 
     def _hand_over(self, worker: _Worker, job: Job, work: Path) -> None:
         asked = {"task": job.task, "settings": job.settings, "work": str(work)}

@@ -1,4 +1,4 @@
-"""A job: which function to call with which plain values, and a name made from just that."""
+"""A job: which function to call with which plain values, and what became of it."""
 
 import hashlib
 import importlib
@@ -89,6 +89,32 @@ class Job:
         """The task and those of its arguments that are numbers or words, or are switched on."""
         told = ", ".join(_words(self.arguments).values())
         return f"{self.task.partition(':')[2]}({told})"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        rows: What it returned.
+        seconds: How long it took, from start to end of the attempt that ended it.
+        environment: Versions and machine.
+        error: Why it failed, with the traceback; empty if it did not.
+    """
+
+    job: Job
+    rows: list[Row]
+    seconds: float
+    environment: dict[str, Any]
+    error: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, without the traceback."""
+        last = (self.error.strip().splitlines() or [""])[-1]
+        # A sentence of ours needs no class before it.
+        return last.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")
 
 
 def told_apart(jobs: Sequence[Job]) -> dict[Job, str]:

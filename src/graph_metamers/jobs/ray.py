@@ -12,8 +12,8 @@ import torch
 
 from graph_metamers.environment import environment
 from graph_metamers.errors import InputError, check_count
-from graph_metamers.jobs.executor import ATTEMPTS, Outcome, attempt
-from graph_metamers.jobs.job import Job
+from graph_metamers.jobs.executor import ATTEMPTS, attempt
+from graph_metamers.jobs.job import Job, Result
 from graph_metamers.storage import replacing
 
 PATIENCE_SECONDS = 10.0  # for a cluster to answer
@@ -71,19 +71,19 @@ class Ray:
         reference = self._task.remote(job, str(work.resolve()), self._cpus, paths)
         self._running[reference] = job, work
 
-    def next(self, timeout: float | None) -> Outcome | None:
+    def next(self, timeout: float | None) -> Result | None:
         ready, _ = self._ray.wait(list(self._running), timeout=timeout)
         if not ready:
             return None
         job, work = self._running.pop(ready[0])
         try:
-            outcome, left = self._ray.get(ready[0])
+            result, left = self._ray.get(ready[0])
         except self._ray.exceptions.RayError as error:  # its worker died every time
-            return Outcome(job, [], 0.0, environment(), str(error))
+            return Result(job, [], 0.0, environment(), str(error))
         for name, content in left.items():
             with replacing(work / name) as beside:
                 beside.write_bytes(content)
-        return outcome
+        return result
 
     def _connect(self) -> None:
         if self._ray.is_initialized():
@@ -116,7 +116,7 @@ class Ray:
 
 def _attempt(
     job: Job, work: str, threads: int, paths: list[str]
-) -> tuple[Outcome, dict[str, bytes]]:
+) -> tuple[Result, dict[str, bytes]]:
     """What came of the job, and what it left where its folder cannot be seen from here."""
     torch.set_num_threads(threads)
     # Ray hands on the script's folder only; the task may be in any that the driver imports from.
@@ -125,9 +125,9 @@ def _attempt(
         return attempt(job, Path(work)), {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        outcome = attempt(job, folder)
+        result = attempt(job, folder)
         files = [path for path in folder.rglob("*") if path.is_file()]
-        return outcome, {str(path.relative_to(folder)): path.read_bytes() for path in files}
+        return result, {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def _check_answers(address: str) -> None:

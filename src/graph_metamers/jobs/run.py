@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from graph_metamers.jobs.executor import Executor
-from graph_metamers.jobs.job import Job, told_apart
-from graph_metamers.jobs.store import Result, Store
+from graph_metamers.jobs.job import Job, Result, told_apart
+from graph_metamers.jobs.store import Store
 
 POLL_SECONDS = 0.5
 
@@ -64,16 +64,13 @@ def run(
                 time.sleep(POLL_SECONDS if elsewhere else 0)
                 waiting, elsewhere = elsewhere, waiting
                 continue
-            outcome = executor.next(None if not elsewhere else POLL_SECONDS)
+            result = executor.next(None if not elsewhere else POLL_SECONDS)
             waiting.extend(elsewhere)
             elsewhere.clear()
-            if outcome is None:
+            if result is None:
                 continue
-            result = Result(
-                outcome.job, outcome.rows, outcome.seconds, outcome.environment, outcome.error
-            )
             store.put(result)
-            claims.pop(outcome.job).close()
+            claims.pop(result.job).close()
             ended += 1
             if result.error:
                 failed[result.job] = result

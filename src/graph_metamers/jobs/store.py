@@ -6,40 +6,14 @@ import os
 import shutil
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from graph_metamers.errors import InputError
-from graph_metamers.jobs.job import Job, Row
+from graph_metamers.jobs.job import Job, Result, Row
 from graph_metamers.storage import make_folder, read_json, replacing, write_json, writing
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a job.
-
-    Attributes:
-        job: The job.
-        rows: What it returned.
-        seconds: How long it took, from start to end of the attempt that ended it.
-        environment: Versions and machine.
-        error: Why it failed, with the traceback; empty if it did not.
-    """
-
-    job: Job
-    rows: list[Row]
-    seconds: float
-    environment: dict[str, Any]
-    error: str = ""
-
-    @property
-    def reason(self) -> str:
-        """Why it failed, without the traceback."""
-        last = (self.error.strip().splitlines() or [""])[-1]
-        # A sentence of ours needs no class before it.
-        return last.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")
 
 
 class Store:

@@ -1,4 +1,4 @@
-"""A worker process: a job a line comes in, its outcome goes out, until the other end is closed."""
+"""A worker process: a job a line comes in, its result goes out, until the other end is closed."""
 
 import json
 import os
@@ -21,8 +21,8 @@ def main() -> None:
     threading.Thread(target=_listen, args=(requests, asked), daemon=True).start()
     while True:
         given = asked.get()
-        outcome = attempt(Job(given["task"], given["settings"]), Path(given["work"]))
-        told = {name: value for name, value in vars(outcome).items() if name != "job"}
+        result = attempt(Job(given["task"], given["settings"]), Path(given["work"]))
+        told = {name: value for name, value in vars(result).items() if name != "job"}
         print(json.dumps(told), file=answers, flush=True)
 
 
