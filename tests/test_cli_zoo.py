@@ -93,11 +93,11 @@ def layers_of(folder: str = "audit") -> list[str]:
 
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_every_model_is_audited(name, run):
-    told = run("audit", *QUICK, "--model", name, "--layer", "1", "--layer", "layer2")
+    told = run("audit", *QUICK, "--model", name, "--layer", "2")
     assert told.code == 0, told.err
     assert f"{name} on graph.pt" in told.out
     assert Path("audit/report.html").is_file()
-    assert layers_of() == ["layer1", "layer2"]
+    assert layers_of() == ["layer2"]
     assert "NaN" not in Path("audit/audit.json").read_text()
 
 

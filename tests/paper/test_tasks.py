@@ -13,6 +13,12 @@ from graph_metamers.paper.tasks import EPOCHS, configured, search_rows, trained_
 from graph_metamers.search import checkpoint
 
 SHORT = Options(seeds=1, steps=3)
+FEW = 30  # epochs, where it is not their number that is tested
+
+
+@pytest.fixture
+def few_epochs(monkeypatch):
+    monkeypatch.setattr(tasks, "trained_model", functools.partial(trained_model, epochs=FEW))
 
 
 def found(store: Store, job: Job):
@@ -73,7 +79,7 @@ def test_options_reach_the_model_and_its_training():
     assert training["adversarial"] is not None
 
 
-def test_a_metamer_that_is_to_be_shown_is_kept(tmp_path):
+def test_a_metamer_that_is_to_be_shown_is_kept(tmp_path, few_epochs):
     store = Store(tmp_path)
     job = search_job(SHORT, "csbm", "gcn", 0, keep=True)
     row = found(store, job)
@@ -81,36 +87,38 @@ def test_a_metamer_that_is_to_be_shown_is_kept(tmp_path):
     assert m.activation_error == row["activation_error"]
 
 
-def test_a_model_that_was_trained_anew_begins_its_search_anew(tmp_path, monkeypatch):
+def test_a_model_that_was_trained_anew_begins_its_search_anew(tmp_path, monkeypatch, few_epochs):
     """What another model's search left in the job's folder does not stop it."""
     monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr(checkpoint.Checkpoint, "remove", lambda self: None)
     arguments = search_job(SHORT, "csbm", "gcn", 0).arguments
     (before,) = search_rows(tmp_path, **arguments)
-    monkeypatch.setattr(tasks, "trained_model", functools.partial(tasks.trained_model, epochs=100))
+    monkeypatch.setattr(tasks, "trained_model", functools.partial(trained_model, epochs=2 * FEW))
     (after,) = search_rows(tmp_path, **arguments)
     assert before["activation_error"] != after["activation_error"]
     assert len(list(tmp_path.glob("search-*.checkpoint"))) == 2
 
 
-def test_edges_vary_on_the_undirected_graph(tmp_path):
+def test_edges_vary_on_the_undirected_graph(tmp_path, few_epochs):
     options = Options(search="auto", steps=2)
     row = found(Store(tmp_path), search_job(options, "csbm", "gcn", 0, vary="structure"))
     assert row["search"].startswith("EdgeSwap")
     assert 0 <= row["edges_kept"] < 1
 
 
-def test_a_metamer_is_shown_to_another_model_and_trained_on(tmp_path):
+def test_a_metamer_is_shown_to_another_model_and_trained_on(tmp_path, few_epochs):
     asked = {"dataset": "csbm", "source": "gcn", "target": "gin", "seed": 0, "search": "auto"}
     asked |= {"steps": 5, "device": "cpu", "protocol": 1}
     asked |= {f"{who}_options": model_options(asked[who]) for who in ("source", "target")}
     job = Job.of("graph_metamers.paper.tasks:transfer_rows", **asked)
     row = found(Store(tmp_path), job)
     data = gm.datasets.load("csbm")
-    gcn, gin = (trained_model(name, data, 0, model_options(name)).model for name in ("gcn", "gin"))
+    gcn, gin = (
+        tasks.trained_model(name, data, 0, model_options(name)).model for name in ("gcn", "gin")
+    )
     search = gm.Auto(steps=5, stop_at_tol=True, exact=False)
     m = gm.metamer(gcn, data, "layer1", search=search)
-    again = trained_model("gin", m.data, 0, model_options("gin")).model
+    again = tasks.trained_model("gin", m.data, 0, model_options("gin")).model
 
     def classes(model, graph):
         with torch.no_grad():
