@@ -1,6 +1,6 @@
 """What `import graph_metamers` brings along, and what only a plain process can show.
 
-The other tests run with every signature checked at run time; this one runs as users do.
+The other tests run with shapes checked at run time; this one runs as users do.
 """
 
 import json
