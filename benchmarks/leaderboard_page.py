@@ -49,8 +49,8 @@ def told(board: list[dict[str, Any]]) -> str:
         f"{sum(line['runs'] for line in board)} runs, {hours:.1f} hours of one core; "
         f"{facts['processor']}, torch {facts['torch']}, commits {facts['commit']}. Means ± "
         "standard deviation, in percent. An invariance is over the matched runs; how many they "
-        f"are stands behind it where they are not {seeds} of {seeds}. {ABSENT}: not run, or no "
-        "run matched. Lower is better at the same accuracy.\n\n"
+        f"are stands behind it where they are not {seeds} of {seeds}, and alone where no run "
+        f"matched. {ABSENT}: not run. Lower is better at the same accuracy.\n\n"
         f"Of {len(figures)} figures the least is {100 * least['invariance']:.1f} "
         f"(`{least['model']}`, {TITLES[least['dataset']]}, {least['layer']}), and "
         f"{sum(line['invariance'] >= 0.95 for line in figures)} are at least 95: the metamers are "
@@ -73,8 +73,10 @@ def table(lines: list[dict[str, Any]], name: str) -> str:
 
 
 def cell(line: dict[str, Any] | None, name: str) -> str:
-    if line is None or math.isnan(line[name]):
+    if line is None:
         return ABSENT
+    if math.isnan(line[name]):
+        return f"{line['matched']} of {line['runs']}"
     spread = line[f"{name}_std"]
     text = f"{100 * line[name]:.1f}" + ("" if math.isnan(spread) else f" ± {100 * spread:.1f}")
     whole = line["matched"] == line["runs"] == PROTOCOL.seeds or name != "invariance"

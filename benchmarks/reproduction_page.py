@@ -16,6 +16,7 @@ from graph_metamers.paper.item import SETTINGS, Item, Sheet
 from graph_metamers.paper.items import ITEMS
 from graph_metamers.paper.page import read_sheets, write_page
 from graph_metamers.paper.produce import written
+from graph_metamers.paper.reported import table1
 from graph_metamers.paper.table1 import NEAR
 from graph_metamers.paper.words import cell_text, claim_text
 
@@ -34,6 +35,7 @@ def main() -> None:
     page = page.replace("{COVERAGE}", "\n".join(coverage_rows(store)))
     page = page.replace("{CLAIMS}", "\n".join(claim_rows(sheets)))
     page = page.replace("{SETTINGS}", "\n".join(tried_rows()))
+    page = page.replace("{WIDTHS}", widths_told(sheets))
     page = page.replace("{FAR}", "\n".join(far_rows(sheets)))
     page = page.replace("{SHEETS}", "\n\n".join(section(sheet) for sheet in sheets))
     (ROOT / "docs" / "reproduction.md").write_text(page)
@@ -133,6 +135,20 @@ def tried_rows() -> list[str]:
     return lines
 
 
+def widths_told(sheets: list[Sheet]) -> str:
+    """How many cells of Fig. 7 are near Table 1 at each width."""
+    reported = table1()
+    near: Counter[int] = Counter()
+    whole: Counter[int] = Counter()
+    for row in (row for sheet in sheets if sheet.name == "fig7-paper" for row in sheet.rows):
+        paper = reported[row["dataset"], row["model"]]
+        whole[row["hidden"]] += 1
+        near[row["hidden"]] += all(
+            abs(row[name] - paper[name]) <= far for name, far in NEAR.items()
+        )
+    return ", ".join(f"{near[units]} of {whole[units]} with {units}" for units in sorted(whole))
+
+
 def far_rows(sheets: list[Sheet]) -> list[str]:
     """The cells of Table 1 that are not near the paper's, with why."""
     rows = [row for sheet in sheets if sheet.name == "table1-paper" for row in sheet.rows]
@@ -176,16 +192,20 @@ def section(sheet: Sheet) -> str:
 
 
 def hours(store: Store) -> dict[str, object]:
-    """Hours of one seed of each item, from the runs that are there; none where some are missing."""
-    found: dict[str, float | None] = {}
+    """Hours of one seed of each item; a run that is missing takes as long as like ones do."""
+    found: dict[str, str] = {}
     processors: dict[str, None] = {}
+    usual = mean_seconds(store)
     for item in ITEMS.values():
         for search in SETTINGS:
             jobs = item.grid(Options(seeds=1, search=search))
             results = store.results(jobs)
             processors |= {result.environment["processor"]: None for result in results}
-            total = sum(result.seconds for result in results) / 3600
-            found[f"{item.name}-{search}"] = round(total, 2) if len(results) == len(jobs) else None
+            missing = set(jobs) - {result.job for result in results}
+            known = [usual[kind(job)] for job in missing if kind(job) in usual]
+            total = math.fsum([*known, *(result.seconds for result in results)]) / 3600
+            sign = ">" if len(known) < len(missing) else "~" if missing else ""
+            found[f"{item.name}-{search}"] = f"{sign}{total:.1f}"
     return {"hours": found, "machine": " or ".join(processors) + ", one core"}
 
 

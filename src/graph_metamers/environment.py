@@ -16,7 +16,9 @@ def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
     from graph_metamers import __version__  # the package is complete only after this module
 
     name = str(device)
-    graphics = f" ({torch.cuda.get_device_name(name)})" if name.startswith("cuda") else ""
+    there = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    known = name in there or (name == "cuda" and there)
+    graphics = f" ({torch.cuda.get_device_name(name)})" if known else ""
     found = {
         "graph_metamers": __version__,
         "torch": str(torch.__version__),

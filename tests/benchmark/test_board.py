@@ -166,6 +166,6 @@ def test_a_damaged_table(tmp_path):
 
 def test_matched_in_words():
     (line,) = summarise([row(0), row(1, matched=False), row(2, trivial=True)])
-    assert matched_text(line) == "2 of 3, 1 trivial"
+    assert matched_text(line) == "1 of 3, 1 trivial"
     (line,) = summarise([row(0, matched=False, impossible=True)])
     assert matched_text(line) == "0 of 1, 1 impossible"

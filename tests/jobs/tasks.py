@@ -43,6 +43,10 @@ def square(work: Path, *, x: int, seconds: float = 0.0, log: str = "") -> list[R
     ]
 
 
+def anything(work: Path, *, device: Any) -> list[Row]:
+    return [{"asked": str(device)}]
+
+
 def returns(work: Path, *, kind: str) -> Any:
     """What is no list of rows of plain values."""
     values = {"an array": np.zeros(2), "a function": returns, "float32": np.float32(1)}

@@ -142,3 +142,11 @@ def test_one_worker_is_this_process():
 def test_a_number_of_workers_that_is_none_is_told(make, workers):
     with pytest.raises(InputError, match="workers must be a whole number of at least 1; got"):
         make(workers)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "of another kind", 3])
+def test_a_jobs_device_may_be_whatever_it_likes(device, tmp_path):
+    """An argument of that name is noted where it is a device here, and stops nothing."""
+    (result,) = results(Inline(), [Job.of("tasks:anything", device=device)], tmp_path)
+    assert result.error == ""
+    assert result.environment["device"] == str(device)

@@ -13,7 +13,7 @@ import pytest
 from sweep import sweep
 from tasks import squares
 
-from graph_metamers.jobs import Inline, Job, Processes, Store, run
+from graph_metamers.jobs import Inline, Job, Processes, Result, Store, run
 from graph_metamers.jobs.run import _Pace, progress
 
 
@@ -87,6 +87,20 @@ def test_a_job_that_another_is_at_is_waited_for(store):
     found = run([first, second], store, Inline())
     thread.join()
     assert done == [1]  # the second did not wait
+    assert [one.rows[0]["square"] for one in found] == [0, 1]
+
+
+def test_what_another_has_done_meanwhile_is_told(store):
+    first, second = squares(2)
+    told = []
+
+    def listen(done, jobs, result) -> None:
+        told.append((done, result and result.job))
+        if result is None:
+            store.put(Result(second, [{"square": 1}], 1.0, {}))  # as another process would
+
+    found = run([first, second], store, Inline(), told=listen)
+    assert told == [(0, None), (1, first), (2, second)]
     assert [one.rows[0]["square"] for one in found] == [0, 1]
 
 

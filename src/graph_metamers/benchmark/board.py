@@ -45,10 +45,10 @@ def summarise(rows: Sequence[Row], failed: Sequence[Job] = ()) -> list[Row]:
             one: without a row there is none.
 
     Returns:
-        One dictionary for each model, graph, layer and protocol: `runs`, `matched`, `trivial`,
-        `impossible` and `failed` count; accuracy and activation error are means over all runs, the
-        null is the least of an unrelated graph; `invariance` and the scores are means over the runs
-        that **matched** and are not trivial, NaN where there is none. `<name>_std` is a sample's
+        One dictionary for each model, graph, layer and protocol: `runs`, `matched` (but for trivial
+        ones), `trivial`, `impossible` and `failed` count; accuracy and activation error are means
+        over all runs, the null is the least of an unrelated graph; `invariance` and the scores are
+        means over the **matched** runs, NaN where there is none. `<name>_std` is a sample's
         standard deviation, NaN for a single run.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
@@ -105,7 +105,8 @@ def _line(rows: list[Row], failed: int) -> Row:
     counted = [row for row in rows if row["matched"] and not row["trivial"]]
     line: Row = {name: first[name] for name in KEY}
     line |= {"search": first["search"], "runs": len(rows) + failed, "failed": failed}
-    line |= {name: sum(row[name] for row in rows) for name in ("matched", "trivial", "impossible")}
+    line |= {"matched": len(counted)}
+    line |= {name: sum(row[name] for row in rows) for name in ("trivial", "impossible")}
     figures = [
         invariance(row["feature_similarity"], row["start_feature_similarity"]) for row in counted
     ]

@@ -3,7 +3,7 @@
 from graph_metamers.jobs.executor import Executor, Inline, Processes, local
 from graph_metamers.jobs.job import Job, Result, Row, told_apart
 from graph_metamers.jobs.ray import Ray
-from graph_metamers.jobs.run import run
+from graph_metamers.jobs.run import progress, run
 from graph_metamers.jobs.store import Store
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Row",
     "Store",
     "local",
+    "progress",
     "run",
     "told_apart",
 ]

@@ -36,7 +36,10 @@ class Executor(Protocol):
         ...
 
     def next(self, timeout: float | None) -> Result | None:
-        """Wait for a job to end; None if none has within `timeout` seconds."""
+        """Wait for a job to end; None if none has within `timeout` seconds.
+
+        An executor that runs its jobs itself does one here, however long that takes.
+        """
         ...
 
     def __enter__(self) -> Self: ...

@@ -14,7 +14,10 @@ POLL_SECONDS = 0.5
 
 
 class Told(Protocol):
-    """What is called at the beginning, without a result, and after every job, with its own."""
+    """What is called at the beginning, without a result, and after every job, with its own.
+
+    Jobs that another process did meanwhile are among them.
+    """
 
     def __call__(self, done: int, jobs: Sequence[Job], result: Result | None) -> None: ...
 
@@ -53,8 +56,11 @@ def run(
                 job = waiting.popleft()
                 with ExitStack() as claim:
                     mine = claim.enter_context(store.claim(job))
-                    if store.get(job) is not None:
+                    result = store.get(job)
+                    if result is not None:  # another process has done it
                         ended += 1
+                        if told is not None:
+                            told(ended, jobs, result)
                     elif not mine:
                         elsewhere.append(job)
                     else:
@@ -87,7 +93,12 @@ def _release(claims: dict[Job, ExitStack]) -> None:
 
 @contextmanager
 def progress(title: str, *, shown: bool = True) -> Generator[Told]:
-    """What to hand to `run` as `told`: a bar with the time left on a terminal, lines elsewhere."""
+    """What to hand to `run` as `told`: a bar with the time left on a terminal, lines elsewhere.
+
+    Args:
+        title: What stands before it.
+        shown: Whether anything is shown at all.
+    """
     # Imported here: rich is not needed by those who never see a bar.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

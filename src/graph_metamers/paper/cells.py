@@ -10,6 +10,7 @@ from graph_metamers.measure import equal_error
 from graph_metamers.paper.grid import Options
 from graph_metamers.paper.item import Column
 
+CS = "consistency"
 SCORES = (
     "feature_similarity",
     "start_feature_similarity",
@@ -17,9 +18,7 @@ SCORES = (
     "start_structure_similarity",
     "edges_kept",
     "prediction_match",
-    "start_prediction_match",
-    "consistency",
-    "start_consistency",
+    CS,
     "activation_correlation",
     "accuracy_test",
 )
@@ -115,9 +114,11 @@ def comparable(a: Row, b: Row) -> list[str]:
 def standard_columns(similarity: str = "feature", *, reported: bool = False) -> list[Column]:
     """The columns that every table of searches has, with the paper's figures where they exist."""
     symbol = {"feature": "S_feat", "structure": "S_struct"}[similarity]
+    # A narrow terminal has no room for a third.
+    brief = {f"{similarity}_similarity": None, "prediction_match": None, CS: ""}
     paper = {
-        name: [Column(f"paper_{name}", "paper", "percent")] if reported else []
-        for name in (f"{similarity}_similarity", "prediction_match")
+        name: [Column(f"paper_{name}", "paper", "percent", short)] if reported else []
+        for name, short in brief.items()
     }
     return [
         Column("matched", "match", "count", "runs"),
@@ -128,7 +129,8 @@ def standard_columns(similarity: str = "feature", *, reported: bool = False) -> 
         *paper[f"{similarity}_similarity"],
         Column("prediction_match", "S_match", "percent"),
         *paper["prediction_match"],
-        Column("consistency", "CS", "percent"),
+        Column(CS, "CS", "percent"),
+        *paper[CS],
     ]
 
 

@@ -36,13 +36,27 @@ def decided(true: int, told: int, whole: int, needed: int) -> bool | None:
     return None if true + whole - told >= needed else False
 
 
-def counted_of(true: int, told: int, whole: int, what: str) -> str:
+def counted_of(true: int, told: int, whole: int, what: str, silent: int = 0) -> str:
     """In how many cells something is true, with how many the whole grid has.
 
-    >>> counted_of(22, 30, 30, "cells"), counted_of(2, 2, 30, "cells")
-    ('22 of 30 cells.', '2 of 2 cells; the grid has 30.')
+    Args:
+        true: Cells in which it is.
+        told: Cells that have a figure.
+        whole: Cells of the grid.
+        what: What they are.
+        silent: Cells that were run without one.
+
+    >>> counted_of(22, 30, 30, "cells"), counted_of(2, 2, 30, "cells", silent=1)
+    ('22 of 30 cells.', '2 of 2 cells; in 1 more no run matched; the grid has 30.')
     """
-    return f"{true} of {told} {what}" + (f"; the grid has {whole}." if told < whole else ".")
+    parts = [f"{true} of {told} {what}"]
+    parts += [f"in {silent} more no run matched"] * (silent > 0)
+    parts += [f"the grid has {whole}"] * (told + silent < whole)
+    return "; ".join(parts) + "."
+
+
+# Two machines gave CS of the same search 0.3 points apart: what is less is no change.
+CHANCE = 0.003
 
 
 @dataclass(frozen=True)
@@ -51,25 +65,39 @@ class Pairs:
 
     Attributes:
         changes: Of CS, in each pair that can be compared.
+        alike: Of CS, in each pair at equal activation error.
         told: Pairs that are there.
         whole: Pairs of the grid.
     """
 
-    changes: list[float]
-    told: int
-    whole: int
+    changes: tuple[float, ...] = ()
+    alike: tuple[float, ...] = ()
+    told: int = 0
+    whole: int = 0
+
+    def __add__(self, other: "Pairs") -> "Pairs":
+        return Pairs(
+            self.changes + other.changes,
+            self.alike + other.alike,
+            self.told + other.told,
+            self.whole + other.whole,
+        )
 
     def risen(self, sign: int = 1) -> int:
-        """In how many pairs CS changed that way."""
-        return sum(sign * change > 0 for change in self.changes)
+        """In how many pairs CS changed that way, by more than chance may."""
+        return _risen(self.changes, sign)
 
     def holds(self, sign: int = 1) -> bool | None:
-        """Whether that is in `most` of them, at least half being comparable; None if open."""
-        compared, missing = len(self.changes), self.whole - self.told
-        if 2 * compared < self.whole:
+        """Whether that is in `most` of them, at least half being comparable; None if open.
+
+        It does not hold where CS changed the other way in too many; pairs between the two, like
+        those that are missing, leave it open.
+        """
+        if 2 * len(self.changes) < self.whole:
             return None
-        possible = compared + missing
-        return decided(self.risen(sign), compared, possible, most(possible))
+        possible = len(self.changes) + self.whole - self.told
+        risen, fallen = self.risen(sign), self.risen(-sign)
+        return decided(risen, risen + fallen, possible, most(possible))
 
 
 def paired(
@@ -84,8 +112,11 @@ def paired(
         equal: Whether only cells at equal activation error are compared.
     """
     pairs = [(row, other) for row in rows if (other := before(row)) is not None]
-    changes = [change for a, b in pairs if (change := _change(a, b, equal=equal)) is not None]
-    return Pairs(changes, len(pairs), whole)
+    every, alike = (
+        tuple(c for a, b in pairs if (c := _change(a, b, equal=which)) is not None)
+        for which in (False, True)
+    )
+    return Pairs(alike if equal else every, alike, len(pairs), whole)
 
 
 def rises(
@@ -105,7 +136,7 @@ def rises(
     threshold = (
         f"CS, the mean over seeds that both cells have, is {verb} in at least 90 % of the "
         f"pairs of cells that differ {apart}{at}; of all {pairs.whole} pairs at least half "
-        "can be compared."
+        f"can be compared. A change of less than {100 * CHANCE:.1f} points counts neither way."
     )
     silent = pairs.told - len(pairs.changes)
     left = f" {silent} more cannot be compared." if silent else ""
@@ -114,13 +145,18 @@ def rises(
     if not pairs.changes:
         return Claim(claim, threshold, f"No pair of cells to compare.{left}", None)
     average = 100 * statistics.fmean(pairs.changes)
-    return Claim(
-        claim,
-        threshold,
-        f"{pairs.risen(sign)} of {len(pairs.changes)} pairs, by {average:+.1f} points on "
-        f"average.{left}",
-        pairs.holds(sign),
-    )
+    risen, fallen = pairs.risen(sign), pairs.risen(-sign)
+    neither = len(pairs.changes) - risen - fallen
+    found = f"{risen} of {len(pairs.changes)} pairs, by {average:+.1f} points on average."
+    if neither:
+        found += f" {neither} hardly changed."
+    if not equal:
+        found += f" At equal activation error {_risen(pairs.alike, sign)} of {len(pairs.alike)}."
+    return Claim(claim, threshold, found + left, pairs.holds(sign))
+
+
+def _risen(changes: Sequence[float], sign: int) -> int:
+    return sum(sign * change > CHANCE for change in changes)
 
 
 def _change(a: Row, b: Row, *, equal: bool) -> float | None:

@@ -133,12 +133,12 @@ def _list() -> Table:
         cells: list[str] = []
         for search in SETTINGS:
             runs = len(item.grid(Options(seeds=1, search=search)))
-            hours = costs["hours"].get(f"{item.name}-{search}")
-            cells += [str(runs), "–" if hours is None else f"{hours:.1f}"]
+            cells += [str(runs), costs["hours"][f"{item.name}-{search}"]]
         table.add_row(item.name, item.shows, *cells)
     table.caption = (
         f"Runs of one seed at the paper's setting, and with auto; hours of one seed, one after the "
-        f"other, on {costs['machine']}. A run that two items share is done once."
+        f"other, on {costs['machine']}; > where some were not run yet, ~ where their time is that "
+        "of like ones. A run that two items share is done once."
     )
     return table
 

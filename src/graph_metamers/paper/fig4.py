@@ -8,6 +8,7 @@ from graph_metamers.jobs import Job, Row, Store
 from graph_metamers.paper.grid import Options
 from graph_metamers.paper.item import Claim, Item
 from graph_metamers.paper.layers import (
+    PICTURED,
     draw_layers,
     layer_claim,
     layer_columns,
@@ -16,11 +17,9 @@ from graph_metamers.paper.layers import (
     layer_summary,
 )
 
-DATASET, MODEL = "cora", "gcn"
-
 
 def grid(options: Options) -> list[Job]:
-    return layer_grid(options, DATASET, MODEL)
+    return layer_grid(options, *PICTURED[0])
 
 
 def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) -> None:

@@ -121,9 +121,11 @@ def _most_stable(pairs: Mapping[str, Pairs]) -> Claim:
 
 
 def note(rows: Sequence[Row], options: Options) -> list[str]:
+    variants = dict.fromkeys(row["variant"] for row in rows)
     return [
         counted(options),
-        "All eight combinations of the three strategies were run; the picture shows each alone.",
+        f"Of the eight combinations of the three strategies {len(variants)} were run: "
+        f"{'; '.join(variants)}. The picture shows each strategy alone.",
         "Graphormer's own blocks have residual connections; its other variants go without.",
     ]
 

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, counted, standard_columns
 from graph_metamers.paper.claims import finder, paired, rises
-from graph_metamers.paper.grid import DATASETS, Options, chosen, search_job
+from graph_metamers.paper.grid import DATASETS, Options, chosen
 from graph_metamers.paper.item import Claim, Column, Item
-from graph_metamers.paper.layers import DEPTH, LAYERS
+from graph_metamers.paper.layers import LAYERS, layer_job
 from graph_metamers.paper.pictures import CS_AXIS, lines
 
 MODELS = ("gcn", "chebnet", "graphsage", "gin")
@@ -19,7 +19,7 @@ CELL = ("dataset", "model", "layer")
 
 def grid(options: Options) -> list[Job]:
     return [
-        search_job(options, dataset, model, seed, layer=layer, depth=DEPTH)
+        layer_job(options, dataset, model, seed, layer)
         # Models change fastest: so workers begin with as many trainings, which later jobs share.
         for seed, dataset, layer, model in itertools.product(
             range(options.seeds),

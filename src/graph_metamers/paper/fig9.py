@@ -9,6 +9,7 @@ from graph_metamers.paper import fig4
 from graph_metamers.paper.grid import Options
 from graph_metamers.paper.item import Claim, Item
 from graph_metamers.paper.layers import (
+    PICTURED,
     draw_layers,
     layer_claim,
     layer_columns,
@@ -17,12 +18,11 @@ from graph_metamers.paper.layers import (
     layer_summary,
 )
 
-DATASET, MODEL = "pubmed", "gat"
 CORRELATION = 0.9871
 
 
 def grid(options: Options) -> list[Job]:
-    return layer_grid(options, DATASET, MODEL)
+    return layer_grid(options, *PICTURED[1])
 
 
 def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) -> None:

@@ -48,18 +48,21 @@ def produce(
     store = Store(out)
     asked = item.grid(options)
     ended = {result.job: result for result in run(asked, store, executor, told=told)}
-    jobs = item.grid(everything(options, store))
+    jobs = item.grid(everything(item, options, store))
     results = [result for job in jobs if (result := ended.get(job) or store.get(job)) is not None]
     return written(item, options, results, store, command=command, of=len(jobs))
 
 
-def everything(options: Options, store: Store) -> Options:
-    """The same setting for all datasets, models and seeds of which the store has something.
+def everything(item: Item, options: Options, store: Store) -> Options:
+    """The same setting for all datasets, models and seeds of which the store has a run of the item.
 
     So a narrower command does not drop from a sheet what is there already.
     """
-    seeds = [result.job.arguments.get("seed", 0) for result in store.results()]
-    return replace(options, datasets=None, models=None, seeds=1 + max([options.seeds - 1, *seeds]))
+    there = {result.job for result in store.results()}
+    most = 1 + max((job.arguments.get("seed", 0) for job in there), default=0)
+    whole = replace(options, datasets=None, models=None, seeds=most)
+    seeds = [job.arguments["seed"] for job in item.grid(whole) if job in there]
+    return replace(whole, seeds=1 + max([options.seeds - 1, *seeds]))
 
 
 def written(
