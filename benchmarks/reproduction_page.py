@@ -146,7 +146,9 @@ def widths_told(sheets: list[Sheet]) -> str:
         near[row["hidden"]] += all(
             abs(row[name] - paper[name]) <= far for name, far in NEAR.items()
         )
-    return ", ".join(f"{near[units]} of {whole[units]} with {units}" for units in sorted(whole))
+    return ", ".join(
+        f"{near[units]} of {whole[units]} with {units} units" for units in sorted(whole)
+    )
 
 
 def far_rows(sheets: list[Sheet]) -> list[str]:
