@@ -9,7 +9,7 @@ import pytest
 
 import graph_metamers as gm
 from graph_metamers import cli
-from graph_metamers.benchmark import command, read_board
+from graph_metamers.benchmark import Entrant, command, read_board
 
 OWN = """
 from torch_geometric.nn.models import GCN
@@ -74,6 +74,10 @@ def test_an_own_model_beside_a_zoo_model(run):
         ("gcn", "first", "layer1", 1),
         ("gcn", "output", "output", 1),
     }
+    shown = command._table(board, Entrant("gcn"))
+    assert [row.style for row in shown.rows] == [
+        "bold" if line["model"] == "gcn" else None for line in board
+    ]
     page = Path("benchmark/leaderboard.html").read_text()
     assert page.count('<th scope="row"') == 4
     assert len(list(Path("benchmark/runs/done").iterdir())) == 6

@@ -74,7 +74,7 @@ def benchmark_command(
     with one_at_a_time(out / PAGE):  # so that the last page is of the last table
         board = read_board(out)
         write_page(out / PAGE, board)
-    _tell(board, results, out)
+    _tell(board, who, results, out)
 
 
 def _all_seeds(store: Store, jobs: list[Job]) -> list[Row]:
@@ -130,9 +130,9 @@ def _check_layer(who: Entrant, layer: str | None, dataset: str) -> None:
         preflight(network, data, layer, search=PROTOCOL.search, tol=PROTOCOL.tol)
 
 
-def _tell(board: list[Row], results: list[Result], out: Path) -> None:
+def _tell(board: list[Row], who: Entrant, results: list[Result], out: Path) -> None:
     console = Console()
-    console.print(_table(board))
+    console.print(_table(board, who))
     console.print(
         "invar.: invariance, 1 where a metamer is no more like the graph than chance is, 0 where "
         f"only the graph itself matches. At an activation error of {PROTOCOL.tol:g} or less; only "
@@ -149,7 +149,8 @@ def _tell(board: list[Row], results: list[Result], out: Path) -> None:
         raise typer.Exit(1)
 
 
-def _table(board: list[Row]) -> Table:
+def _table(board: list[Row], who: Entrant) -> Table:
+    """The whole board, with the lines of whom it was run for in bold."""
     title = f"Leaderboard, protocol {PROTOCOL.version}"
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", overflow="fold")
@@ -175,6 +176,7 @@ def _table(board: list[Row]) -> Table:
             f"{number(line, 'activation_error'):.1e}",
             _text(line, "feature_similarity"),
             _text(line, "start_feature_similarity"),
+            style="bold" if line["model"] == who.name else None,
         )
     return table
 
