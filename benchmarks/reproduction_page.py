@@ -207,7 +207,8 @@ def hours(store: Store) -> dict[str, object]:
             known = [usual[kind(job)] for job in missing if kind(job) in usual]
             total = math.fsum([*known, *(result.seconds for result in results)]) / 3600
             sign = ">" if len(known) < len(missing) else "~" if missing else ""
-            found[f"{item.name}-{search}"] = f"{sign}{total:.1f}"
+            text = f"{sign}{total:.1f}"
+            found[f"{item.name}-{search}"] = "–" if text == ">0.0" else text
     return {"hours": found, "machine": " or ".join(processors) + ", one core"}
 
 
