@@ -7,6 +7,7 @@ import json
 import math
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from operator import itemgetter
 from pathlib import Path
 
@@ -92,10 +93,14 @@ def remaining(missing: list[Job], seconds: dict[tuple[str, ...], float]) -> str:
 
     Variants of a model that cost more than those that are there make it more.
     """
-    known = [seconds[kind(job)] for job in missing if kind(job) in seconds]
-    hours = math.fsum(known) / 3600
-    unknown = len(missing) - len(known)
+    known = estimated(missing, seconds)
+    hours, unknown = math.fsum(known) / 3600, len(missing) - len(known)
     return f"{hours:.1f}" + (f", and {unknown} runs of kinds that were never run" * (unknown > 0))
+
+
+def estimated(missing: Iterable[Job], seconds: dict[tuple[str, ...], float]) -> list[float]:
+    """Seconds of those jobs of whose kind some were run."""
+    return [seconds[kind(job)] for job in missing if kind(job) in seconds]
 
 
 def kind(job: Job) -> tuple[str, ...]:
@@ -204,7 +209,7 @@ def hours(store: Store) -> dict[str, object]:
             results = store.results(jobs)
             processors |= {result.environment["processor"]: None for result in results}
             missing = set(jobs) - {result.job for result in results}
-            known = [usual[kind(job)] for job in missing if kind(job) in usual]
+            known = estimated(missing, usual)
             total = math.fsum([*known, *(result.seconds for result in results)]) / 3600
             sign = ">" if len(known) < len(missing) else "~" if missing else ""
             text = f"{sign}{total:.1f}"

@@ -268,10 +268,14 @@ def test_table2s_own_figures_do_not_bear_out_all_of_its_sentences():
 
 def test_a_change_that_chance_makes_counts_neither_way():
     """35 of 40 pairs rise and 5 do not: too many that fall refute it, as many ties do not."""
-    for last, holds in ((-0.01, False), (-0.001, None), (0.01, True)):
+    for last, counts, holds in (
+        (-0.01, (35, 5), False),
+        (-0.001, (35, 0), None),
+        (0.01, (40, 0), True),
+    ):
         pairs = Pairs(changes=(0.01,) * 35 + (last,) * 5, told=40, whole=40)
+        assert (pairs.risen(), pairs.risen(-1)) == counts
         assert pairs.holds() is holds
-        assert (-1 * pairs.risen(-1) + pairs.risen()) == {False: 30, None: 35, True: 40}[holds]
     claim = rises("It rises.", Pairs((0.01, 0.001), (0.01,), 2, 2), equal=False)
     assert claim.found == (
         "1 of 2 pairs, by +0.5 points on average. 1 hardly changed. "
@@ -365,7 +369,10 @@ def test_fig8_claims_a_fall():
         for job in fig8.grid(options)
     ]
     (claim,) = fig8.claims(fig8.summary(found, options), options)
-    assert claim.found.startswith("2 of 2 pairs, by -100.0 points on average.")
+    assert claim.found == (
+        "2 of 2 pairs, by -100.0 points on average. At equal activation error 2 of 2. "
+        "The grid has 40."
+    )
 
 
 def test_table2_tests_each_cell_against_the_model_that_saw_no_metamer():

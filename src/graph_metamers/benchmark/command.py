@@ -15,8 +15,7 @@ from graph_metamers.benchmark.entrant import Entrant, entrant, made
 from graph_metamers.benchmark.page import write_page
 from graph_metamers.benchmark.protocol import PROTOCOL, protocol_jobs
 from graph_metamers.errors import InputError, check_count, listing, suggestion
-from graph_metamers.jobs import Job, Result, Row, Store, local, run, told_apart
-from graph_metamers.jobs.run import progress
+from graph_metamers.jobs import Job, Result, Row, Store, local, progress, run, told_apart
 from graph_metamers.metamer import preflight
 from graph_metamers.options import DeviceOption, load_graphs, stoppable, usable_device
 from graph_metamers.report.numbers import number

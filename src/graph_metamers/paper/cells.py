@@ -73,10 +73,10 @@ def cells(
 
 def _cell(members: Sequence[Result], every_run: bool) -> Row:
     rows = [row for result in members for row in result.rows]
-    told = [row for row in rows if every_run or _found(row)]
+    told = [row for row in rows if every_run or is_metamer(row)]
     cell: Row = {
         "runs": len(members),
-        "matched": sum(map(_found, rows)),
+        "matched": sum(map(is_metamer, rows)),
         "failed": sum(bool(result.error) for result in members),
         "errors": values("activation_error", told),
         "search": ", ".join(dict.fromkeys(row["search"] for row in rows)),
@@ -134,5 +134,6 @@ def standard_columns(similarity: str = "feature", *, reported: bool = False) -> 
     ]
 
 
-def _found(row: Row) -> bool:
+def is_metamer(row: Row) -> bool:
+    """Whether a run ended with a metamer that is not the graph itself."""
     return bool(row["matched"]) and not row["trivial"]

@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from graph_metamers.errors import InputError, check_count, listing, suggestion
-from graph_metamers.jobs import Executor, Ray, Store, local
-from graph_metamers.jobs.run import progress
+from graph_metamers.jobs import Executor, Ray, Store, local, progress
 from graph_metamers.options import DeviceOption, command_line, load_graphs, stoppable, usable_device
 from graph_metamers.paper.grid import DATASETS, MODELS, Options
 from graph_metamers.paper.item import SETTINGS, Item, Sheet

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.measure import holm, paired_test
-from graph_metamers.paper.cells import counted, mean, values
+from graph_metamers.paper.cells import counted, is_metamer, mean, values
 from graph_metamers.paper.claims import counted_of, decided
 from graph_metamers.paper.grid import (
     MODELS,
@@ -98,10 +98,10 @@ def summary(results: Sequence[Result], options: Options) -> list[Row]:
 
 def _cell(source: str, target: str, members: Sequence[Result], options: Options) -> Row:
     runs = [row for result in members for row in result.rows]
-    found = [run for run in runs if run["matched"] and not run["trivial"]]
-    told = runs if options.search == "paper" else found
+    matched = list(filter(is_metamer, runs))
+    told = runs if options.search == "paper" else matched
     cell: Row = {"source": source, "target": target, "runs": len(members)}
-    cell |= {"matched": len(found), "failed": sum(bool(result.error) for result in members)}
+    cell |= {"matched": len(matched), "failed": sum(bool(result.error) for result in members)}
     nulls = values("null_activation_error", runs)
     cell["null_activation_error"] = min(nulls.values(), default=math.nan)
     cell |= mean("activation_error", runs)
@@ -313,11 +313,8 @@ def _own_accuracies(rows: Sequence[Row]) -> list[str]:
         f"{TITLES[name]} {100 * share:.1f} ({100 * reported['original', name]['accuracy']:.1f})"
         for name, share in found.items()
     )
-    sentence = (
-        f"Trained on the graph and shown it, ours have, in percent (the paper's): {', '.join(told)}"
-        ". Where a model differs there, its cells do too."
-    )
-    return [sentence] if found else []
+    sentence = "Trained on the graph and shown it, ours have, in percent (the paper's): "
+    return [f"{sentence}{', '.join(told)}."] if found else []
 
 
 ITEM = Item(
