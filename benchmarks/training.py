@@ -23,7 +23,7 @@ from torch import Tensor
 
 import graph_metamers as gm
 from graph_metamers.paper.grid import model_options
-from graph_metamers.zoo import training as zoo_training
+from graph_metamers.zoo import loop
 from machine import provenance
 
 
@@ -35,7 +35,7 @@ def epochs_of(
     options = {name: v for name, v in model_options(model).items() if name != "adversarial"}
     # With the validation at the ends only, what is timed is forward, backward and Adam's step.
     recipe = gm.zoo.Training(epochs=epochs, patience=None, validate_every=epochs - 1)
-    way = zoo_training.sparse_products if sparse else contextlib.nullcontext
+    way = loop.sparse_products if sparse else contextlib.nullcontext
     times: list[float] = []
 
     @contextlib.contextmanager
@@ -44,8 +44,8 @@ def epochs_of(
 
     with (
         tempfile.TemporaryDirectory() as cache,
-        mock.patch.object(zoo_training, "sparse_products", way),
-        mock.patch.object(zoo_training, "progress_bar", clock),
+        mock.patch.object(loop, "sparse_products", way),
+        mock.patch.object(loop, "progress_bar", clock),
     ):
         trained = gm.zoo.train(model, data, training=recipe, cache=cache, **options)
     return [1000 * (b - a) for a, b in itertools.pairwise(times)], list(trained.model.parameters())

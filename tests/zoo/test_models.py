@@ -333,8 +333,26 @@ def test_drop_leaves_its_input_and_what_is_not_training():
     assert drop(torch.zeros(3, 4), 0.5, True).equal(torch.zeros(3, 4))
 
 
+@pytest.mark.parametrize("shape", [(1,), (7,), (3, 5), (8, 16), (2, 3, 4)])
+def test_dense_numbers_are_dropped_by_bytes(shape):
+    """Whatever their number, which need be no multiple of 8: each kept in half of the draws."""
+    h = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 1
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        draws = torch.stack([drop(h, 0.5, True) for _ in range(2000)])
+    assert draws.dtype == h.dtype
+    assert set((draws / h).view(-1).tolist()) == {0.0, 2.0}
+    kept = (draws != 0).double()
+    # Binomial(2000, 1/2): five standard deviations; and no two of them are dropped together
+    assert float((kept.mean(0) - 0.5).abs().max()) < 5 * 0.5 / math.sqrt(2000)
+    if h.numel() > 1:
+        correlations = torch.corrcoef(kept.view(2000, -1).T) - torch.eye(h.numel())
+        assert float(correlations.abs().max()) < 5 / math.sqrt(2000)
+
+
 @pytest.mark.parametrize("gradient", [True, False], ids=["sparse with gradient", "dense"])
 def test_drop_is_plain_dropout_otherwise(gradient):
+    """With a gradient, or where 0.3 is no multiple of 1/256."""
     h = (torch.eye(30) if gradient else torch.ones(30, 30)).requires_grad_(gradient)
     results = []
     for dropout in (lambda: drop(h, 0.3, True), lambda: F.dropout(h, 0.3)):

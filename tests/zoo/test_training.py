@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 import graph_metamers as gm
-from graph_metamers.zoo import Training, train, training
+from graph_metamers.zoo import AdversarialTraining, Training, loop, train, training
 from helpers import unchecked_types
 
 short = Training(lr=0.01, epochs=15)
@@ -153,6 +153,79 @@ def test_what_another_process_trained_meanwhile_is_taken(small, tmp_path, monkey
     second = train("gcn", small, training=short, cache=tmp_path / "here")
     assert second.cached
     assert same(first.model, second.model)
+
+
+class Stopped(Exception):
+    """What a Ctrl-C or a kill is in these tests."""
+
+
+@contextmanager
+def stopped_at(epoch: int):
+    """The state is saved before every epoch, and a training ends as this one begins."""
+
+    @contextmanager
+    def bar(*args, **kwargs):
+        def watch(done: int, total: int, best: float) -> None:
+            if done == epoch - 1:
+                raise Stopped
+
+        yield watch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+        patch.setattr(loop, "progress_bar", bar)
+        with pytest.raises(Stopped):
+            yield
+
+
+@pytest.mark.parametrize("patience", [None, 5, 60])
+@pytest.mark.parametrize("name", ["gcn", "gat", "graphormer"])
+def test_a_training_that_was_stopped_goes_on(name, patience, small, tmp_path, monkeypatch):
+    """To the last bit, with two stops; what was done is not done again."""
+    recipe = Training(lr=0.05, epochs=30, patience=patience, validate_every=2)
+    undisturbed = train(name, small, seed=1, training=recipe, cache=tmp_path / "undisturbed")
+    for epoch in (3, 5):
+        with stopped_at(epoch):
+            train(name, small, seed=1, training=recipe, cache=tmp_path / "here")
+    assert len(list((tmp_path / "here").glob("*.checkpoint"))) == 1
+    epochs, step = [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: epochs.append(step(self)))
+    trained = train(name, small, seed=1, training=recipe, cache=tmp_path / "here")
+    seen = 2 * len(undisturbed.history) - 1  # the one after a look may not have been run
+    assert len(epochs) in (seen - 4, seen - 3)
+    assert not trained.cached
+    assert trained.history == undisturbed.history
+    assert same(trained.model, undisturbed.model)
+    assert not list((tmp_path / "here").glob("*.checkpoint"))
+
+
+def test_an_adversarial_training_that_was_stopped_goes_on(small, tmp_path):
+    recipe = Training(lr=0.1, epochs=6, adversarial=AdversarialTraining(steps=2))
+    undisturbed = train("gcn", small, training=recipe, cache=tmp_path / "undisturbed")
+    with stopped_at(3):
+        train("gcn", small, training=recipe, cache=tmp_path / "here")
+    trained = train("gcn", small, training=recipe, cache=tmp_path / "here")
+    assert same(trained.model, undisturbed.model)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "list"])
+def test_a_damaged_checkpoint_is_left_aside(damage, small, tmp_path):
+    undisturbed = train("gcn", small, training=short, cache=tmp_path / "undisturbed")
+    with stopped_at(4):
+        train("gcn", small, training=short, cache=tmp_path / "here")
+    (entry,) = (tmp_path / "here").glob("*.checkpoint")
+    DAMAGES[damage](entry)
+    trained = train("gcn", small, training=short, cache=tmp_path / "here")
+    assert same(trained.model, undisturbed.model)
+    assert trained.history == undisturbed.history
+
+
+def test_other_settings_do_not_go_on_from_it(small, tmp_path):
+    with stopped_at(4):
+        train("gcn", small, training=short, cache=tmp_path)
+    other = Training(lr=0.02, epochs=15)
+    trained = train("gcn", small, training=other, cache=tmp_path)
+    assert len(trained.history) == 15
 
 
 def test_training_again_gives_the_same(small, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from graph_metamers.errors import InputError, check_count, check_positive
@@ -58,20 +58,28 @@ class AdversarialTraining:
             loss: The loss as a function of the features, differentiable.
             x: Clean features.
         """
+        return self.attack(lambda at: loss(at.whole()), x).whole()
+
+    def attack(self, loss: "Callable[[Perturbed], Tensor]", x: Matrix) -> "Perturbed":
+        """The same for a loss that makes use of most nodes' being clean.
+
+        Args:
+            loss: The loss as a function of the features, differentiable in the perturbed ones.
+            x: Clean features.
+        """
         low, high = float(x.min()), float(x.max())
         length = self.step_size or 2.5 * self.epsilon / self.steps
-        attacked, nodes, clean = x.detach().clone(), None, x
-        for _ in range(self.steps):
-            attacked.requires_grad_()
-            (gradient,) = torch.autograd.grad(loss(attacked), attacked)
-            attacked = attacked.detach()
-            if nodes is None:
-                nodes = gradient.any(dim=1).nonzero().view(-1)
-                clean = x[nodes].detach()
-            step = self._direction(gradient[nodes]).mul_(length)
-            delta = self._projected(step.add_(attacked[nodes]).sub_(clean))
-            attacked[nodes] = delta.add_(clean).clamp_(low, high)
-        return attacked
+        gradient = _gradient(loss, Perturbed(x, torch.arange(len(x), device=x.device), x))
+        nodes = gradient.any(dim=1).nonzero().view(-1)
+        clean, gradient = x[nodes].detach(), gradient[nodes]
+        at = Perturbed(x, nodes, clean)
+        for number in range(self.steps):
+            if number > 0:
+                gradient = _gradient(loss, at)
+            step = self._direction(gradient).mul_(length)
+            delta = self._projected(step.add_(at.features).sub_(clean))
+            at = Perturbed(x, nodes, delta.add_(clean).clamp_(low, high))
+        return at
 
     def _direction(self, gradient: Matrix) -> Matrix:
         if self.norm == "linf":
@@ -82,3 +90,34 @@ class AdversarialTraining:
         if self.norm == "linf":
             return delta.clamp_(-self.epsilon, self.epsilon)
         return delta.mul_((self.epsilon / delta.norm(dim=1, keepdim=True)).clamp_(max=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Perturbed:
+    """A graph's features, some nodes' perturbed.
+
+    Attributes:
+        clean: All nodes' features as they were.
+        nodes: Whose are perturbed.
+        features: What theirs are.
+    """
+
+    clean: Matrix
+    nodes: Int[Tensor, " perturbed"]
+    features: Float[Tensor, "perturbed features"]
+
+    def whole(self) -> Matrix:
+        """All nodes' features."""
+        return self.clean.index_copy(0, self.nodes, self.features)
+
+
+def whole(x: Tensor | Perturbed) -> Tensor:
+    """All nodes' features, whether some are perturbed or not."""
+    return x.whole() if isinstance(x, Perturbed) else x
+
+
+def _gradient(loss: Callable[[Perturbed], Tensor], at: Perturbed) -> Tensor:
+    """That of the loss in the perturbed features."""
+    features = at.features.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(Perturbed(at.clean, at.nodes, features)), features)
+    return gradient

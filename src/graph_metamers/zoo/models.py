@@ -24,6 +24,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 Norm = Literal["batch", "layer"]
 NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+BYTE = 256
 
 
 class GraphLayer(nn.Module):
@@ -245,13 +246,26 @@ def drop(h: Tensor, share: float, training: bool) -> Tensor:
         return h
     if h.requires_grad:
         return F.dropout(h, share)
+    if 4 * int(h.count_nonzero()) > h.numel():
+        return drop_dense(h, share)
     flat = h.reshape(-1)
     places = flat.nonzero().view(-1)
-    if 4 * len(places) > len(flat):
-        return F.dropout(h, share)
     kept = torch.zeros_like(flat)
     kept[places] = F.dropout(flat[places], share)
     return kept.view_as(h)
+
+
+def drop_dense(h: Tensor, share: float) -> Tensor:
+    """Dropout that draws a byte for each number, where a byte is enough and drawing takes long.
+
+    PyTorch draws a random number for each on a CPU, which takes ten times as long as a product
+    with a layer's weights. In distribution the same as `F.dropout`.
+    """
+    if h.device.type != "cpu" or not (BYTE * share).is_integer():
+        return F.dropout(h, share)
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-h.numel() // 8),))
+    kept = words.view(torch.uint8)[: h.numel()].view_as(h) >= BYTE * share
+    return (h * kept).mul_(1 / (1 - share))
 
 
 def _skip(fan_in: int, fan_out: int) -> nn.Module:

@@ -2,26 +2,20 @@
 
 import copy
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 import torch_geometric
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch_geometric.data import Data
 
 from graph_metamers.datasets import cache_folder
 from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count, listing, suggestion
-from graph_metamers.probe import Forward, Probe, check_data, check_model, find_linear_read
-from graph_metamers.probe.forward import bind_forward
-from graph_metamers.probe.products import Pattern, sparse_product, sparse_products
-from graph_metamers.progress import progress_bar
+from graph_metamers.probe import Probe, check_data, check_model
 from graph_metamers.storage import (
     graph_tensors,
     load_tensors,
@@ -30,15 +24,14 @@ from graph_metamers.storage import (
 )
 from graph_metamers.vary import with_features
 from graph_metamers.zoo.graphormer import Graphormer
+from graph_metamers.zoo.loop import narrow, run_epochs
 from graph_metamers.zoo.models import (
     GAT,
     GCN,
     GIN,
     ChebNet,
-    GraphLayer,
     GraphSAGE,
     NodeClassifier,
-    drop,
 )
 from graph_metamers.zoo.modern import APPNP, GCNII, EmbeddedClassifier, GATv2, GraphGPS
 from graph_metamers.zoo.settings import Training
@@ -110,7 +103,9 @@ def train(
         torch.manual_seed(seed)
         model = _build(name, data.num_features, int(labels.max()) + 1, options).to(labels.device)
         path = _place(name.lower(), model, provenance, labels.device, cache)
-        again = functools.partial(_fit, model, data, labels, masks, training, progress)
+        again = functools.partial(
+            run_epochs, model, data, labels, masks, training, progress=progress
+        )
         return _kept(path, model, provenance, again)
 
 
@@ -160,7 +155,9 @@ def fit(
         provenance = {"model": type(model).__name__} | _provenance(data, training, seed)
         by = {"key": cache_key, **provenance}
         path = None if cache_key is None else _place("own", model, by, labels.device)
-        again = functools.partial(_fit, model, data, labels, masks, training, progress)
+        again = functools.partial(
+            run_epochs, model, data, labels, masks, training, progress=progress
+        )
         return _kept(path, model, provenance, again)
 
 
@@ -235,130 +232,6 @@ def _class(name: str) -> type[Model]:
     return MODELS[key]
 
 
-def _fit(
-    model: nn.Module,
-    data: Data,
-    labels: Tensor,
-    masks: dict[str, Tensor],
-    training: Training,
-    progress: bool,
-) -> dict[str, Any]:
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=training.lr, weight_decay=training.weight_decay
-    )
-    kept = ~masks["test"] if training.inductive else torch.ones_like(masks["test"])
-    # of a copy: PyG notes on a graph what its attributes are, which the user's must not carry
-    graph = copy.copy(data).subgraph(kept) if training.inductive else data
-    x: Tensor = graph.x  # pyright: ignore[reportAssignmentType]
-    y, mask = labels[kept], {name: m[kept] for name, m in masks.items()}
-    scores_at = _narrow(model, graph)
-    labelled = mask["train"].nonzero().view(-1)
-
-    def loss_at(x: Tensor) -> Tensor:
-        if isinstance(model, Graphormer):
-            scores = model.sampled(x, cast(Tensor, graph.edge_index), labelled)
-        else:
-            scores = scores_at(x)[labelled]
-        return F.cross_entropy(scores, y[labelled])
-
-    history: list[float] = []
-    best, best_epoch, weights = math.inf, 0, copy.deepcopy(model.state_dict())
-    with (
-        progress_bar("Training", value="loss", shown=progress) as watch,
-        sparse_products(model),
-        torch.enable_grad(),
-    ):
-        for epoch in range(training.epochs):
-            seen = x
-            if training.adversarial is not None:
-                model.eval()
-                seen = training.adversarial.perturbed(loss_at, x)
-            model.train()
-            loss = loss_at(seen)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            watch(epoch, training.epochs, float(loss.detach()))
-            if epoch % training.validate_every:
-                continue
-
-            model.eval()
-            with torch.no_grad():
-                scores = scores_at(x)[mask["val"]]
-            history.append(float(F.cross_entropy(scores, y[mask["val"]])))
-            if training.patience is None:
-                continue
-            if history[-1] < best:
-                best, best_epoch, weights = history[-1], epoch, copy.deepcopy(model.state_dict())
-            elif epoch - best_epoch >= training.patience:
-                break
-    if training.patience is not None:
-        model.load_state_dict(weights)
-    model.requires_grad_(True).eval()
-    model.zero_grad()
-    return {"accuracy": _accuracies(model, data, labels, masks), "history": history}
-
-
-def _narrow(model: nn.Module, graph: Data) -> Callable[[Tensor], Tensor]:
-    """The model's scores as a function of the features, with narrow messages.
-
-    Some of PyG's convolutions send features along the edges before they multiply them by their
-    weights. The product is the same the other way round, and then as wide as the layer: many
-    times faster for thousands of features. The first layer's dropout is drawn before the product.
-    """
-    forward = bind_forward(model, graph)  # as it is read later, with edge weights if there are any
-    with Probe(model, graph) as probe:
-        read = find_linear_read(probe, probe.targets("output"))
-    if not isinstance(model, NodeClassifier) or read is None:
-        return lambda x: forward(model, with_features(graph, x))
-    weights = dict(model.named_parameters())
-    whole = _Scores(model, forward)
-    picks = {f"model.{name}": pick for name, pick in read.picks.items()}
-    first = cast(GraphLayer, model.get_submodule(model.layer_names[0]))
-    clean = cast(Tensor, graph.x)
-    places = clean.nonzero(as_tuple=True)
-    values, few = clean[places], 4 * len(places[0]) < clean.numel()
-    pattern = Pattern(torch.stack(places[::-1]), (len(clean), clean.shape[1])) if few else None
-
-    def product(x: Tensor, columns: Tensor) -> Tensor:
-        share, training = first.dropout, model.training
-        if x is not clean or pattern is None:
-            return drop(x, share, training) @ columns
-        kept = F.dropout(values, share, training)
-        return sparse_product(columns[:, None], kept[:, None], pattern)[:, 0]
-
-    def scores(x: Tensor) -> Tensor:
-        y = product(x, torch.cat([weights[name] for name in read.picks]).T)
-        share, first.dropout = first.dropout, 0.0
-        try:
-            return functional_call(whole, picks, (with_features(graph, y),))
-        finally:
-            first.dropout = share
-
-    return scores
-
-
-class _Scores(nn.Module):
-    """A model's call on a graph as a module of its own, as `functional_call` wants it."""
-
-    def __init__(self, model: nn.Module, forward: Forward) -> None:
-        super().__init__()
-        self.model = model
-        self._forward = forward
-
-    def forward(self, graph: Data) -> Tensor:
-        return self._forward(self.model, graph)
-
-
-@torch.no_grad()
-def _accuracies(
-    model: nn.Module, data: Data, labels: Tensor, masks: dict[str, Tensor]
-) -> dict[str, float]:
-    model.eval()
-    correct = bind_forward(model, data)(model, data).argmax(dim=1) == labels
-    return {name: float(correct[mask].double().mean()) for name, mask in masks.items()}
-
-
 def _place(
     name: str,
     model: nn.Module,
@@ -368,7 +241,7 @@ def _place(
 ) -> Path:
     """Where a model is cached: by all that decides its weights, before it is trained."""
     # of the model its code, defaults and start count, of the training its code
-    key = digest(by, model, device.type, _fit, _narrow)
+    key = digest(by, model, device.type, run_epochs, narrow)
     return Path(folder or cache_folder() / "models") / f"{name}-{key}.pt"
 
 
@@ -376,11 +249,11 @@ def _kept(
     path: Path | None,
     model: nn.Module,
     provenance: dict[str, Any],
-    again: Callable[[], dict[str, Any]],
+    again: Callable[..., dict[str, Any]],
 ) -> Trained:
     """The model from its place in the cache, or trained and kept there; without one, trained."""
     if path is None:
-        return Trained(model, **again(), provenance=provenance, cached=False)
+        return Trained(model, **again(checkpoint=None), provenance=provenance, cached=False)
     saved = _load(path, model)
     cached = saved is not None
     if saved is None:
@@ -388,8 +261,10 @@ def _kept(
             saved = _load(path, model)  # what another process trained meanwhile
             cached = saved is not None
             if saved is None:
-                saved = again()
+                checkpoint = path.with_suffix(".checkpoint")
+                saved = again(checkpoint=checkpoint)
                 _save(path, model, saved, provenance)
+                checkpoint.unlink(missing_ok=True)
     return Trained(model, **saved, provenance=provenance, cached=cached)
 
 

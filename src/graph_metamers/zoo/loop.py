@@ -1,0 +1,226 @@
+"""The training loop: epochs of Adam, fast ones, that go on from where they were stopped."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch_geometric.data import Data
+
+from graph_metamers.errors import InputError
+from graph_metamers.probe import Forward, Probe, find_linear_read
+from graph_metamers.probe.forward import bind_forward
+from graph_metamers.probe.products import Pattern, sparse_product, sparse_products
+from graph_metamers.progress import progress_bar
+from graph_metamers.storage import load_tensors, save_tensors
+from graph_metamers.vary import with_features
+from graph_metamers.zoo.adversarial import Perturbed, whole
+from graph_metamers.zoo.graphormer import Graphormer
+from graph_metamers.zoo.models import GraphLayer, NodeClassifier, drop
+from graph_metamers.zoo.settings import Training
+
+CHECKPOINT_SECONDS = 60.0
+
+
+def run_epochs(
+    model: nn.Module,
+    data: Data,
+    labels: Tensor,
+    masks: dict[str, Tensor],
+    training: Training,
+    *,
+    checkpoint: Path | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Train a model in place.
+
+    Args:
+        model: With the weights to begin with.
+        data: The graph.
+        labels: Class of each node.
+        masks: Which nodes are "train", "val" and "test".
+        training: How.
+        checkpoint: A file to save the state to every minute, and to go on from: the weights are
+            those of a training that was never stopped, to the last bit. None saves nothing.
+        progress: Whether to show a bar.
+
+    Returns:
+        The accuracy on each part, and the history of the validation loss.
+    """
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=training.lr, weight_decay=training.weight_decay
+    )
+    kept = ~masks["test"] if training.inductive else torch.ones_like(masks["test"])
+    # of a copy: PyG notes on a graph what its attributes are, which the user's must not carry
+    graph = copy.copy(data).subgraph(kept) if training.inductive else data
+    x: Tensor = graph.x  # pyright: ignore[reportAssignmentType]
+    y, mask = labels[kept], {name: m[kept] for name, m in masks.items()}
+    scores_at = narrow(model, graph)
+    labelled = mask["train"].nonzero().view(-1)
+
+    def loss_at(x: Tensor | Perturbed) -> Tensor:
+        if isinstance(model, Graphormer):
+            scores = model.sampled(whole(x), cast(Tensor, graph.edge_index), labelled)
+        else:
+            scores = scores_at(x)[labelled]
+        return F.cross_entropy(scores, y[labelled])
+
+    saving = _Checkpoint(checkpoint, model, optimizer)
+    state = saving.resumed() or {
+        "epoch": 0,
+        "history": [],
+        "best": math.inf,
+        "best_epoch": 0,
+        "weights": copy.deepcopy(model.state_dict()),
+    }
+    history: list[float] = state["history"]
+    with (
+        progress_bar("Training", value="loss", shown=progress) as watch,
+        sparse_products(model),
+        torch.enable_grad(),
+    ):
+        for epoch in range(state["epoch"], training.epochs):
+            saving.offer(state | {"epoch": epoch})
+            seen = x
+            if training.adversarial is not None:
+                model.eval()
+                seen = training.adversarial.attack(loss_at, x)
+            model.train()
+            loss = loss_at(seen)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watch(epoch, training.epochs, float(loss.detach()))
+            if epoch % training.validate_every:
+                continue
+
+            model.eval()
+            with torch.no_grad():
+                scores = scores_at(x)[mask["val"]]
+            history.append(float(F.cross_entropy(scores, y[mask["val"]])))
+            if training.patience is None:
+                continue
+            if history[-1] < state["best"]:
+                state |= {"best": history[-1], "best_epoch": epoch}
+                state["weights"] = copy.deepcopy(model.state_dict())
+            elif epoch - state["best_epoch"] >= training.patience:
+                break
+    if training.patience is not None:
+        model.load_state_dict(state["weights"])
+    model.requires_grad_(True).eval()
+    model.zero_grad()
+    return {"accuracy": _accuracies(model, data, labels, masks), "history": history}
+
+
+class _Checkpoint:
+    """A training's state on disk, saved now and then."""
+
+    def __init__(
+        self, path: Path | None, model: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self._path, self._model, self._optimizer = path, model, optimizer
+        self._device = next(model.parameters()).device
+        self._saved = time.perf_counter()
+
+    def resumed(self) -> dict[str, Any] | None:
+        """The state that was saved, with the model, optimizer and random numbers as they were.
+
+        None where there is none that can be read: the training begins anew.
+        """
+        if self._path is None or not self._path.exists():
+            return None
+        try:
+            state = load_tensors(self._path, kind="a checkpoint", map_location=self._device)
+        except InputError:
+            return None
+        self._model.load_state_dict(state.pop("model"))
+        self._optimizer.load_state_dict(state.pop("optimizer"))
+        torch.set_rng_state(state.pop("random").cpu())
+        if (random := state.pop("random_cuda")) is not None:
+            torch.cuda.set_rng_state(random.cpu(), self._device)
+        return state
+
+    def offer(self, state: dict[str, Any]) -> None:
+        """Save the state if the last time is long ago."""
+        if self._path is None or time.perf_counter() - self._saved <= CHECKPOINT_SECONDS:
+            return
+        cuda = self._device.type == "cuda"
+        own = {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self._device) if cuda else None,
+        }
+        save_tensors(self._path, state | own)
+        self._saved = time.perf_counter()
+
+
+def narrow(model: nn.Module, graph: Data) -> Callable[[Tensor | Perturbed], Tensor]:
+    """The model's scores as a function of the graph's features, clean or perturbed, made fast.
+
+    Some of PyG's convolutions send features along the edges before they multiply them by their
+    weights. The product is the same the other way round, and then as wide as the layer: many
+    times faster for thousands of features. Of features that are mostly zeros it is a sparse one,
+    but for the nodes that are perturbed. The first layer's dropout is drawn before the product.
+    """
+    forward = bind_forward(model, graph)  # as it is read later, with edge weights if there are any
+    with Probe(model, graph) as probe:
+        read = find_linear_read(probe, probe.targets("output"))
+    if not isinstance(model, NodeClassifier) or read is None:
+        return lambda x: forward(model, with_features(graph, whole(x)))
+    weights = dict(model.named_parameters())
+    scorer = _Scores(model, forward)
+    picks = {f"model.{name}": pick for name, pick in read.picks.items()}
+    first = cast(GraphLayer, model.get_submodule(model.layer_names[0]))
+    clean = cast(Tensor, graph.x)
+    places = clean.nonzero(as_tuple=True)
+    values, few = clean[places], 4 * len(places[0]) < clean.numel()
+    pattern = Pattern(torch.stack(places[::-1]), (len(clean), clean.shape[1])) if few else None
+
+    def product(x: Tensor | Perturbed, columns: Tensor) -> Tensor:
+        share, training = first.dropout, model.training
+        if pattern is None:
+            return drop(whole(x), share, training) @ columns
+        kept = F.dropout(values, share, training)
+        y = sparse_product(columns[:, None], kept[:, None], pattern)[:, 0]
+        if isinstance(x, Perturbed):
+            rows = drop(x.features, share, training)
+            y = y.index_copy(0, x.nodes, rows @ columns)
+        return y
+
+    def scores(x: Tensor | Perturbed) -> Tensor:
+        y = product(x, torch.cat([weights[name] for name in read.picks]).T)
+        share, first.dropout = first.dropout, 0.0
+        try:
+            return functional_call(scorer, picks, (with_features(graph, y),))
+        finally:
+            first.dropout = share
+
+    return scores
+
+
+class _Scores(nn.Module):
+    """A model's call on a graph as a module of its own, as `functional_call` wants it."""
+
+    def __init__(self, model: nn.Module, forward: Forward) -> None:
+        super().__init__()
+        self.model = model
+        self._forward = forward
+
+    def forward(self, graph: Data) -> Tensor:
+        return self._forward(self.model, graph)
+
+
+@torch.no_grad()
+def _accuracies(
+    model: nn.Module, data: Data, labels: Tensor, masks: dict[str, Tensor]
+) -> dict[str, float]:
+    model.eval()
+    correct = bind_forward(model, data)(model, data).argmax(dim=1) == labels
+    return {name: float(correct[mask].double().mean()) for name, mask in masks.items()}
