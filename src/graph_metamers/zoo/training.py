@@ -78,7 +78,8 @@ def train(
         data: A graph with `x`, `edge_index`, `y` and train, val and test masks.
         seed: Seed of the weights and of dropout. The global random state is left as it was.
         training: How to train; by default as the paper does, Graphormer its own way.
-        cache: Folder of the trained models; by default in `cache_folder()`.
+        cache: Folder of the trained models; by default in `cache_folder()`. A training that was
+            stopped goes on from there; its state is saved every minute.
         progress: Whether to show a bar once it takes longer than two seconds.
         **options: The model's own, such as `hidden=16`, `depth=2`.
 
