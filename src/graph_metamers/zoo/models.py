@@ -258,8 +258,8 @@ def drop(h: Tensor, share: float, training: bool) -> Tensor:
 def drop_dense(h: Tensor, share: float) -> Tensor:
     """Dropout that draws a byte for each number, where a byte is enough and drawing takes long.
 
-    PyTorch draws a random number for each on a CPU, which takes ten times as long as a product
-    with a layer's weights. In distribution the same as `F.dropout`.
+    PyTorch draws a random number for each, which on a CPU takes longer than a product with a
+    layer's weights. In distribution the same as `F.dropout`.
     """
     if h.device.type != "cpu" or not (BYTE * share).is_integer():
         return F.dropout(h, share)
