@@ -73,6 +73,41 @@ def test_it_raises_the_loss_of_every_model_and_leaves_it_alone(name, small):
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize("narrow", [False, True], ids=["whole", "rows"])
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_it_is_projected_gradient_descent(norm, narrow, small):
+    """Written down once more, on all nodes' features and node by node."""
+    model, steps, epsilon = untrained(), 4, 0.5
+    loss = loss_of(model, small, small.train_mask)
+    low, high = small.x.min(), small.x.max()
+    at = small.x.clone()
+    for _ in range(steps):
+        at.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(at), at)
+        at = at.detach()
+        for node in gradient.any(dim=1).nonzero().view(-1).tolist():
+            g, clean = gradient[node], small.x[node]
+            direction = g.sign() if norm == "linf" else g / g.norm()
+            delta = at[node] + direction * 2.5 * epsilon / steps - clean
+            if norm == "linf":
+                delta = delta.clamp(-epsilon, epsilon)
+            elif delta.norm() > epsilon:
+                delta = delta * epsilon / delta.norm()
+            at[node] = (clean + delta).clamp(low, high)
+
+    attack = AdversarialTraining(epsilon, steps=steps, norm=norm)
+    if narrow:  # as in training
+        scores_at = loop.narrow(model, small)
+        train_mask, labels = small.train_mask, small.y[small.train_mask]
+        ours = attack.attack(lambda p: F.cross_entropy(scores_at(p)[train_mask], labels), small.x)
+        assert len(ours.nodes) <= 60
+        ours = ours.whole()
+    else:
+        ours = attack.perturbed(loss, small.x.clone().requires_grad_())
+    assert not ours.requires_grad
+    torch.testing.assert_close(ours, at, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_a_linear_loss_is_raised_as_far_as_can_be(norm):
     """Of w · x the best within the ball is along w, or its sign."""
@@ -157,10 +192,10 @@ def test_the_training_step_is_taken_on_perturbed_features(name, share, small, tm
         optimizer.step()
     settings = Training(lr=0.01, epochs=1, adversarial=attack)
     trained = train(name, small, seed=3, training=settings, cache=tmp_path, dropout=0.0).model
-    for (name, ours), theirs in zip(
+    for (weight, ours), theirs in zip(
         trained.named_parameters(), model.parameters(), strict=True
     ):  # a step of Adam is lr long, but where a gradient is rounding alone
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4, msg=name)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4, msg=weight)
 
 
 def test_perturbed_features_are_dropped_as_clean_ones_are(small):

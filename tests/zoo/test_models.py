@@ -350,6 +350,17 @@ def test_dense_numbers_are_dropped_by_bytes(shape):
         assert float(correlations.abs().max()) < 5 / math.sqrt(2000)
 
 
+@pytest.mark.parametrize("share", [1 / 256, 0.25, 0.5, 0.75, 255 / 256])
+def test_every_byte_is_dropped_or_kept_by_its_share(share, monkeypatch):
+    words = torch.arange(256, dtype=torch.uint8).view(torch.int64)
+    monkeypatch.setattr(torch, "randint", lambda *args, **kwargs: words)
+    kept = drop(torch.ones(16, 16), share, True).view(-1)
+    assert int((kept != 0).sum()) == 256 * (1 - share)
+    torch.testing.assert_close(
+        kept[kept != 0], torch.full([int(256 * (1 - share))], 1 / (1 - share))
+    )
+
+
 @pytest.mark.parametrize("gradient", [True, False], ids=["sparse with gradient", "dense"])
 def test_drop_is_plain_dropout_otherwise(gradient):
     """With a gradient, or where 0.3 is no multiple of 1/256."""

@@ -1,6 +1,7 @@
 """Training: the result, its cache, and the sentences."""
 
 import copy
+import functools
 import re
 import shutil
 from contextlib import contextmanager
@@ -155,79 +156,6 @@ def test_what_another_process_trained_meanwhile_is_taken(small, tmp_path, monkey
     assert same(first.model, second.model)
 
 
-class Stopped(Exception):
-    """What a Ctrl-C or a kill is in these tests."""
-
-
-@contextmanager
-def stopped_at(epoch: int):
-    """The state is saved before every epoch, and a training ends as this one begins."""
-
-    @contextmanager
-    def bar(*args, **kwargs):
-        def watch(done: int, total: int, best: float) -> None:
-            if done == epoch - 1:
-                raise Stopped
-
-        yield watch
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-        patch.setattr(loop, "progress_bar", bar)
-        with pytest.raises(Stopped):
-            yield
-
-
-@pytest.mark.parametrize("patience", [None, 5, 60])
-@pytest.mark.parametrize("name", ["gcn", "gat", "graphormer"])
-def test_a_training_that_was_stopped_goes_on(name, patience, small, tmp_path, monkeypatch):
-    """To the last bit, with two stops; what was done is not done again."""
-    recipe = Training(lr=0.05, epochs=30, patience=patience, validate_every=2)
-    undisturbed = train(name, small, seed=1, training=recipe, cache=tmp_path / "undisturbed")
-    for epoch in (3, 5):
-        with stopped_at(epoch):
-            train(name, small, seed=1, training=recipe, cache=tmp_path / "here")
-    assert len(list((tmp_path / "here").glob("*.checkpoint"))) == 1
-    epochs, step = [], torch.optim.Adam.step
-    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: epochs.append(step(self)))
-    trained = train(name, small, seed=1, training=recipe, cache=tmp_path / "here")
-    seen = 2 * len(undisturbed.history) - 1  # the one after a look may not have been run
-    assert len(epochs) in (seen - 4, seen - 3)
-    assert not trained.cached
-    assert trained.history == undisturbed.history
-    assert same(trained.model, undisturbed.model)
-    assert not list((tmp_path / "here").glob("*.checkpoint"))
-
-
-def test_an_adversarial_training_that_was_stopped_goes_on(small, tmp_path):
-    recipe = Training(lr=0.1, epochs=6, adversarial=AdversarialTraining(steps=2))
-    undisturbed = train("gcn", small, training=recipe, cache=tmp_path / "undisturbed")
-    with stopped_at(3):
-        train("gcn", small, training=recipe, cache=tmp_path / "here")
-    trained = train("gcn", small, training=recipe, cache=tmp_path / "here")
-    assert same(trained.model, undisturbed.model)
-
-
-@pytest.mark.parametrize("damage", ["empty", "cut", "text", "list"])
-def test_a_damaged_checkpoint_is_left_aside(damage, small, tmp_path):
-    undisturbed = train("gcn", small, training=short, cache=tmp_path / "undisturbed")
-    with stopped_at(4):
-        train("gcn", small, training=short, cache=tmp_path / "here")
-    (entry,) = (tmp_path / "here").glob("*.checkpoint")
-    DAMAGES[damage](entry)
-    trained = train("gcn", small, training=short, cache=tmp_path / "here")
-    assert same(trained.model, undisturbed.model)
-    assert trained.history == undisturbed.history
-
-
-def test_other_settings_do_not_go_on_from_it(small, tmp_path):
-    with stopped_at(4):
-        train("gcn", small, training=short, cache=tmp_path)
-    other = Training(lr=0.02, epochs=15)
-    trained = train("gcn", small, training=other, cache=tmp_path)
-    assert len(trained.history) == 15
-
-
 def test_training_again_gives_the_same(small, tmp_path):
     first, second = (
         train("gcn", small, training=short, cache=tmp_path / name) for name in ("a", "b")
@@ -277,6 +205,143 @@ def test_a_damaged_entry_is_made_anew(damage, small, tmp_path):
     assert third.cached
     assert same(first.model, third.model)
     assert entries(tmp_path) == [entry.name]
+
+
+class Stopped(Exception):
+    """What a Ctrl-C or a kill is in these tests."""
+
+
+@contextmanager
+def stopped_at(epoch: int):
+    """The state is saved before every epoch, and a training ends before this one."""
+
+    @contextmanager
+    def bar(*args, **kwargs):
+        def watch(done: int, total: int, best: float) -> None:
+            if done == epoch - 1:
+                raise Stopped
+
+        yield watch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+        patch.setattr(loop, "progress_bar", bar)
+        with pytest.raises(Stopped):
+            yield
+
+
+@pytest.mark.parametrize("patience", [None, 5, 60])
+@pytest.mark.parametrize("name", ["gcn", "gat", "graphormer"])
+def test_a_training_that_was_stopped_goes_on(name, patience, small, tmp_path, monkeypatch):
+    """To the last bit, with two stops; what was done is not done again."""
+    recipe = Training(lr=0.05, epochs=30, patience=patience, validate_every=2)
+    undisturbed = train(name, small, seed=1, training=recipe, cache=tmp_path / "undisturbed")
+    for epoch in (3, 5):
+        with stopped_at(epoch):
+            train(name, small, seed=1, training=recipe, cache=tmp_path / "here")
+    assert len(list((tmp_path / "here").glob("*.checkpoint"))) == 1
+    epochs, step = [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: epochs.append(step(self)))
+    trained = train(name, small, seed=1, training=recipe, cache=tmp_path / "here")
+    seen = 2 * len(undisturbed.history) - 1  # the one after a look may not have been run
+    assert len(epochs) in (seen - 4, seen - 3)
+    assert not trained.cached
+    assert trained.history == undisturbed.history
+    assert same(trained.model, undisturbed.model)
+    assert not list((tmp_path / "here").glob("*.checkpoint"))
+
+
+def test_weights_of_the_best_epoch_that_came_before_the_stop_stay(small, tmp_path):
+    recipe = Training(lr=0.1, epochs=100, patience=7)  # it soon learns too much
+    undisturbed = train("gcn", small, training=recipe, cache=tmp_path / "undisturbed")
+    best = undisturbed.history.index(min(undisturbed.history))
+    with stopped_at(best + 4):
+        train("gcn", small, training=recipe, cache=tmp_path / "here")
+    trained = train("gcn", small, training=recipe, cache=tmp_path / "here")
+    assert len(trained.history) == best + 1 + 7
+    assert trained.history == undisturbed.history
+    assert same(trained.model, undisturbed.model)
+
+
+def test_an_adversarial_training_that_was_stopped_goes_on(small, tmp_path):
+    attack = AdversarialTraining(steps=2)
+    recipe = Training(lr=0.01, epochs=6, patience=None, adversarial=attack)
+    undisturbed = train("gcn", small, training=recipe, cache=tmp_path / "undisturbed")
+    with stopped_at(3):
+        train("gcn", small, training=recipe, cache=tmp_path / "here")
+    trained = train("gcn", small, training=recipe, cache=tmp_path / "here")
+    assert trained.history == undisturbed.history
+    assert same(trained.model, undisturbed.model)
+
+
+def a_weight_less(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    state["model"] = {key: value + 1 for key, value in state["model"].items()}
+    state["model"].popitem()
+    torch.save(state, path)
+
+
+def of_another_optimizer(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    state["optimizer"]["param_groups"].append(state["optimizer"]["param_groups"][0])
+    torch.save(state, path)
+
+
+def without_a_part(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    del state["history"]
+    torch.save(state, path)
+
+
+UNFIT = {
+    **{name: DAMAGES[name] for name in ("empty", "cut", "text", "list")},
+    "nothing": lambda path: torch.save({}, path),
+    "a weight less": a_weight_less,
+    "another optimizer": of_another_optimizer,
+    "a part less": without_a_part,
+}
+
+
+@pytest.mark.parametrize("damage", UNFIT.values(), ids=UNFIT)
+def test_a_checkpoint_that_does_not_fit_is_left_aside(damage, small, tmp_path):
+    undisturbed = train("gcn", small, training=short, cache=tmp_path / "undisturbed")
+    with stopped_at(4):
+        train("gcn", small, training=short, cache=tmp_path / "here")
+    (entry,) = (tmp_path / "here").glob("*.checkpoint")
+    damage(entry)
+    trained = train("gcn", small, training=short, cache=tmp_path / "here")
+    assert same(trained.model, undisturbed.model)
+    assert trained.history == undisturbed.history
+
+
+def test_other_settings_do_not_go_on_from_it(small, tmp_path):
+    other = Training(lr=0.02, epochs=15)
+    undisturbed = train("gcn", small, training=other, cache=tmp_path / "undisturbed")
+    with stopped_at(4):
+        train("gcn", small, training=short, cache=tmp_path / "here")
+    trained = train("gcn", small, training=other, cache=tmp_path / "here")
+    assert trained.history == undisturbed.history
+    assert same(trained.model, undisturbed.model)
+
+
+def test_a_model_of_ones_own_begins_again(small):
+    """It may count epochs in what no state_dict holds."""
+
+    class Counting(gm.zoo.GCN):
+        epochs = 0
+
+        def forward(self, x, edge_index):
+            self.epochs += self.training
+            return super().forward(x, edge_index) * (1 + self.epochs)
+
+    def fitted(key: str) -> nn.Module:
+        build = functools.partial(Counting, 40, 3)
+        return gm.zoo.fit(build, small, training=short, cache_key=key, progress=False).model
+
+    undisturbed = fitted("undisturbed")
+    with stopped_at(4):
+        fitted("here")
+    assert same(fitted("here"), undisturbed)
 
 
 def other_graph(data: Data, key: str) -> Data:

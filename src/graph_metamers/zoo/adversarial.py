@@ -67,11 +67,12 @@ class AdversarialTraining:
             loss: The loss as a function of the features, differentiable in the perturbed ones.
             x: Clean features.
         """
+        x = x.detach()
         low, high = float(x.min()), float(x.max())
         length = self.step_size or 2.5 * self.epsilon / self.steps
         gradient = _gradient(loss, Perturbed(x, torch.arange(len(x), device=x.device), x))
         nodes = gradient.any(dim=1).nonzero().view(-1)
-        clean, gradient = x[nodes].detach(), gradient[nodes]
+        clean, gradient = x[nodes], gradient[nodes]
         at = Perturbed(x, nodes, clean)
         for number in range(self.steps):
             if number > 0:
@@ -83,8 +84,8 @@ class AdversarialTraining:
 
     def _direction(self, gradient: Matrix) -> Matrix:
         if self.norm == "linf":
-            return gradient.sign_()
-        return gradient.div_(gradient.norm(dim=1, keepdim=True).clamp_(min=1e-30))
+            return gradient.sign()
+        return gradient / gradient.norm(dim=1, keepdim=True).clamp_(min=1e-30)
 
     def _projected(self, delta: Matrix) -> Matrix:
         if self.norm == "linf":
@@ -109,11 +110,6 @@ class Perturbed:
     def whole(self) -> Matrix:
         """All nodes' features."""
         return self.clean.index_copy(0, self.nodes, self.features)
-
-
-def whole(x: Tensor | Perturbed) -> Tensor:
-    """All nodes' features, whether some are perturbed or not."""
-    return x.whole() if isinstance(x, Perturbed) else x
 
 
 def _gradient(loss: Callable[[Perturbed], Tensor], at: Perturbed) -> Tensor:

@@ -20,12 +20,13 @@ from graph_metamers.probe.products import Pattern, sparse_product, sparse_produc
 from graph_metamers.progress import progress_bar
 from graph_metamers.storage import load_tensors, save_tensors
 from graph_metamers.vary import with_features
-from graph_metamers.zoo.adversarial import Perturbed, whole
+from graph_metamers.zoo.adversarial import Perturbed
 from graph_metamers.zoo.graphormer import Graphormer
 from graph_metamers.zoo.models import GraphLayer, NodeClassifier, drop
 from graph_metamers.zoo.settings import Training
 
 CHECKPOINT_SECONDS = 60.0
+STATE = ("epoch", "history", "best", "best_epoch", "weights")  # of a training, saved
 
 
 def run_epochs(
@@ -47,7 +48,8 @@ def run_epochs(
         masks: Which nodes are "train", "val" and "test".
         training: How.
         checkpoint: A file to save the state to every minute, and to go on from: the weights are
-            those of a training that was never stopped, to the last bit. None saves nothing.
+            those of a training that was never stopped, to the last bit, if all that the model
+            changes is its `state_dict` and PyTorch's random state. None saves nothing.
         progress: Whether to show a bar.
 
     Returns:
@@ -64,11 +66,12 @@ def run_epochs(
     scores_at = narrow(model, graph)
     labelled = mask["train"].nonzero().view(-1)
 
-    def loss_at(x: Tensor | Perturbed) -> Tensor:
+    def loss_at(seen: Perturbed | None) -> Tensor:
         if isinstance(model, Graphormer):
-            scores = model.sampled(whole(x), cast(Tensor, graph.edge_index), labelled)
+            features = x if seen is None else seen.whole()
+            scores = model.sampled(features, cast(Tensor, graph.edge_index), labelled)
         else:
-            scores = scores_at(x)[labelled]
+            scores = scores_at(seen)[labelled]
         return F.cross_entropy(scores, y[labelled])
 
     saving = _Checkpoint(checkpoint, model, optimizer)
@@ -77,7 +80,7 @@ def run_epochs(
         "history": [],
         "best": math.inf,
         "best_epoch": 0,
-        "weights": copy.deepcopy(model.state_dict()),
+        "weights": None if training.patience is None else copy.deepcopy(model.state_dict()),
     }
     history: list[float] = state["history"]
     with (
@@ -87,7 +90,7 @@ def run_epochs(
     ):
         for epoch in range(state["epoch"], training.epochs):
             saving.offer(state | {"epoch": epoch})
-            seen = x
+            seen = None
             if training.adversarial is not None:
                 model.eval()
                 seen = training.adversarial.attack(loss_at, x)
@@ -102,7 +105,7 @@ def run_epochs(
 
             model.eval()
             with torch.no_grad():
-                scores = scores_at(x)[mask["val"]]
+                scores = scores_at(None)[mask["val"]]
             history.append(float(F.cross_entropy(scores, y[mask["val"]])))
             if training.patience is None:
                 continue
@@ -131,19 +134,23 @@ class _Checkpoint:
     def resumed(self) -> dict[str, Any] | None:
         """The state that was saved, with the model, optimizer and random numbers as they were.
 
-        None where there is none that can be read: the training begins anew.
+        None where there is none that can be read and fits: the training begins anew.
         """
         if self._path is None or not self._path.exists():
             return None
+        before = copy.deepcopy([self._model.state_dict(), self._optimizer.state_dict()])
         try:
-            state = load_tensors(self._path, kind="a checkpoint", map_location=self._device)
-        except InputError:
+            saved = load_tensors(self._path, kind="a checkpoint")
+            self._model.load_state_dict(saved["model"])
+            self._optimizer.load_state_dict(saved["optimizer"])
+            state = {name: saved[name] for name in STATE}
+            torch.set_rng_state(saved["random"])
+            if saved["random_cuda"] is not None:
+                torch.cuda.set_rng_state(saved["random_cuda"], self._device)
+        except (InputError, KeyError, TypeError, ValueError, RuntimeError):
+            self._model.load_state_dict(before[0])
+            self._optimizer.load_state_dict(before[1])
             return None
-        self._model.load_state_dict(state.pop("model"))
-        self._optimizer.load_state_dict(state.pop("optimizer"))
-        torch.set_rng_state(state.pop("random").cpu())
-        if (random := state.pop("random_cuda")) is not None:
-            torch.cuda.set_rng_state(random.cpu(), self._device)
         return state
 
     def offer(self, state: dict[str, Any]) -> None:
@@ -161,8 +168,8 @@ class _Checkpoint:
         self._saved = time.perf_counter()
 
 
-def narrow(model: nn.Module, graph: Data) -> Callable[[Tensor | Perturbed], Tensor]:
-    """The model's scores as a function of the graph's features, clean or perturbed, made fast.
+def narrow(model: nn.Module, graph: Data) -> Callable[[Perturbed | None], Tensor]:
+    """The model's scores with the graph's features, some nodes' perturbed or none, made fast.
 
     Some of PyG's convolutions send features along the edges before they multiply them by their
     weights. The product is the same the other way round, and then as wide as the layer: many
@@ -173,7 +180,7 @@ def narrow(model: nn.Module, graph: Data) -> Callable[[Tensor | Perturbed], Tens
     with Probe(model, graph) as probe:
         read = find_linear_read(probe, probe.targets("output"))
     if not isinstance(model, NodeClassifier) or read is None:
-        return lambda x: forward(model, with_features(graph, whole(x)))
+        return lambda at: forward(model, graph if at is None else with_features(graph, at.whole()))
     weights = dict(model.named_parameters())
     scorer = _Scores(model, forward)
     picks = {f"model.{name}": pick for name, pick in read.picks.items()}
@@ -183,19 +190,19 @@ def narrow(model: nn.Module, graph: Data) -> Callable[[Tensor | Perturbed], Tens
     values, few = clean[places], 4 * len(places[0]) < clean.numel()
     pattern = Pattern(torch.stack(places[::-1]), (len(clean), clean.shape[1])) if few else None
 
-    def product(x: Tensor | Perturbed, columns: Tensor) -> Tensor:
+    def product(at: Perturbed | None, columns: Tensor) -> Tensor:
         share, training = first.dropout, model.training
         if pattern is None:
-            return drop(whole(x), share, training) @ columns
+            return drop(clean if at is None else at.whole(), share, training) @ columns
         kept = F.dropout(values, share, training)
         y = sparse_product(columns[:, None], kept[:, None], pattern)[:, 0]
-        if isinstance(x, Perturbed):
-            rows = drop(x.features, share, training)
-            y = y.index_copy(0, x.nodes, rows @ columns)
+        if at is not None:
+            rows = drop(at.features, share, training)
+            y = y.index_copy(0, at.nodes, rows @ columns)
         return y
 
-    def scores(x: Tensor | Perturbed) -> Tensor:
-        y = product(x, torch.cat([weights[name] for name in read.picks]).T)
+    def scores(at: Perturbed | None) -> Tensor:
+        y = product(at, torch.cat([weights[name] for name in read.picks]).T)
         share, first.dropout = first.dropout, 0.0
         try:
             return functional_call(scorer, picks, (with_features(graph, y),))

@@ -247,7 +247,7 @@ def drop(h: Tensor, share: float, training: bool) -> Tensor:
     if h.requires_grad:
         return F.dropout(h, share)
     if 4 * int(h.count_nonzero()) > h.numel():
-        return drop_dense(h, share)
+        return _drop_dense(h, share)
     flat = h.reshape(-1)
     places = flat.nonzero().view(-1)
     kept = torch.zeros_like(flat)
@@ -255,7 +255,7 @@ def drop(h: Tensor, share: float, training: bool) -> Tensor:
     return kept.view_as(h)
 
 
-def drop_dense(h: Tensor, share: float) -> Tensor:
+def _drop_dense(h: Tensor, share: float) -> Tensor:
     """Dropout that draws a byte for each number, where a byte is enough and drawing takes long.
 
     PyTorch draws a random number for each, which on a CPU takes longer than a product with a
@@ -263,7 +263,7 @@ def drop_dense(h: Tensor, share: float) -> Tensor:
     """
     if h.device.type != "cpu" or not (BYTE * share).is_integer():
         return F.dropout(h, share)
-    words = torch.randint(-(2**63), 2**63 - 1, (-(-h.numel() // 8),))
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-h.numel() // 8),), device=h.device)
     kept = words.view(torch.uint8)[: h.numel()].view_as(h) >= BYTE * share
     return (h * kept).mul_(1 / (1 - share))
 

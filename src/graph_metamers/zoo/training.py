@@ -23,6 +23,7 @@ from graph_metamers.storage import (
     save_tensors,
 )
 from graph_metamers.vary import with_features
+from graph_metamers.zoo.adversarial import AdversarialTraining
 from graph_metamers.zoo.graphormer import Graphormer
 from graph_metamers.zoo.loop import narrow, run_epochs
 from graph_metamers.zoo.models import (
@@ -32,6 +33,7 @@ from graph_metamers.zoo.models import (
     ChebNet,
     GraphSAGE,
     NodeClassifier,
+    drop,
 )
 from graph_metamers.zoo.modern import APPNP, GCNII, EmbeddedClassifier, GATv2, GraphGPS
 from graph_metamers.zoo.settings import Training
@@ -39,6 +41,7 @@ from graph_metamers.zoo.settings import Training
 Model = NodeClassifier | Graphormer | EmbeddedClassifier
 _PAPER: tuple[type[Model], ...] = (GCN, ChebNet, GraphSAGE, GIN, GAT, Graphormer)
 _MODERN: tuple[type[Model], ...] = (GATv2, GCNII, APPNP, GraphGPS)
+CHECKPOINT = ".checkpoint"
 MODELS: dict[str, type[Model]] = {model.name: model for model in (*_PAPER, *_MODERN)}
 
 
@@ -105,7 +108,14 @@ def train(
         model = _build(name, data.num_features, int(labels.max()) + 1, options).to(labels.device)
         path = _place(name.lower(), model, provenance, labels.device, cache)
         again = functools.partial(
-            run_epochs, model, data, labels, masks, training, progress=progress
+            run_epochs,
+            model,
+            data,
+            labels,
+            masks,
+            training,
+            checkpoint=path.with_suffix(CHECKPOINT),
+            progress=progress,
         )
         return _kept(path, model, provenance, again)
 
@@ -157,7 +167,14 @@ def fit(
         by = {"key": cache_key, **provenance}
         path = None if cache_key is None else _place("own", model, by, labels.device)
         again = functools.partial(
-            run_epochs, model, data, labels, masks, training, progress=progress
+            run_epochs,
+            model,
+            data,
+            labels,
+            masks,
+            training,
+            checkpoint=None,  # of which it cannot be known what else it changes
+            progress=progress,
         )
         return _kept(path, model, provenance, again)
 
@@ -242,7 +259,8 @@ def _place(
 ) -> Path:
     """Where a model is cached: by all that decides its weights, before it is trained."""
     # of the model its code, defaults and start count, of the training its code
-    key = digest(by, model, device.type, run_epochs, narrow)
+    code = (run_epochs, narrow, drop, AdversarialTraining.attack)
+    key = digest(by, model, device.type, *code)
     return Path(folder or cache_folder() / "models") / f"{name}-{key}.pt"
 
 
@@ -250,11 +268,11 @@ def _kept(
     path: Path | None,
     model: nn.Module,
     provenance: dict[str, Any],
-    again: Callable[..., dict[str, Any]],
+    again: Callable[[], dict[str, Any]],
 ) -> Trained:
     """The model from its place in the cache, or trained and kept there; without one, trained."""
     if path is None:
-        return Trained(model, **again(checkpoint=None), provenance=provenance, cached=False)
+        return Trained(model, **again(), provenance=provenance, cached=False)
     saved = _load(path, model)
     cached = saved is not None
     if saved is None:
@@ -262,10 +280,9 @@ def _kept(
             saved = _load(path, model)  # what another process trained meanwhile
             cached = saved is not None
             if saved is None:
-                checkpoint = path.with_suffix(".checkpoint")
-                saved = again(checkpoint=checkpoint)
+                saved = again()
                 _save(path, model, saved, provenance)
-                checkpoint.unlink(missing_ok=True)
+                path.with_suffix(CHECKPOINT).unlink(missing_ok=True)
     return Trained(model, **saved, provenance=provenance, cached=cached)
 
 
