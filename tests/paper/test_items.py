@@ -283,6 +283,23 @@ def test_a_change_that_chance_makes_counts_neither_way():
     )
 
 
+def test_fig6_says_where_a_strategy_leaves_no_metamer():
+    """None with ELU, of GCN on Cora; all eight variants are there."""
+    options = Options(datasets=("cora",), models=("gcn",), seeds=1, search="auto")
+    found = [
+        result(job, matched=job.arguments["options"]["activation"] == "relu")
+        for job in fig6.grid(options)
+    ]
+    assert fig6.note(fig6.summary(found, options), options)[-1] == (
+        "Pairs of cells that differ in one strategy, by which of the two have metamers: "
+        "ELU with and without 0, without alone 4, with alone 0, neither 0; "
+        "adversarial training with and without 2, without alone 0, with alone 0, neither 2; "
+        "residual with and without 2, without alone 0, with alone 0, neither 2."
+    )
+    alone = fig6.summary(found[:1], options)
+    assert not any("differ in one strategy" in sentence for sentence in fig6.note(alone, options))
+
+
 def test_fig6_names_the_variants_that_were_run():
     options = Options(datasets=("cora",), models=("gcn",), seeds=1)
     jobs = fig6.grid(options)

@@ -1,6 +1,7 @@
 """Fig. 6: ELU, adversarial training and residual connections against over-invariance."""
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from graph_metamers.report.numbers import ABSENT
 
 FACTORS = {"activation": ("relu", "elu"), "adversarial": (False, True), "residual": (False, True)}
 CELL = ("dataset", "model", *FACTORS)
+NAMES = {"activation": "ELU", "adversarial": "adversarial training", "residual": "residual"}
 STRATEGIES = {
     "activation": ("elu", "relu", "ELU in place of ReLU raises CS."),
     "adversarial": (True, False, "Adversarial training raises CS."),
@@ -127,7 +129,27 @@ def note(rows: Sequence[Row], options: Options) -> list[str]:
         f"Of the eight combinations of the three strategies {len(variants)} were run: "
         f"{'; '.join(variants)}. The picture shows each strategy alone.",
         "Graphormer's own blocks have residual connections; its other variants go without.",
+        *_where_found(rows),
     ]
+
+
+def _where_found(rows: Sequence[Row]) -> list[str]:
+    """In how many pairs of cells a strategy decides whether there is a metamer to compare."""
+    find = finder(rows, CELL)
+    told: list[str] = []
+    for factor, (on, off, _) in STRATEGIES.items():
+        pairs = [(row, find(row, **{factor: off})) for row in rows if row[factor] == on]
+        found = Counter(
+            (row["matched"] > 0, other["matched"] > 0) for row, other in pairs if other is not None
+        )
+        if found:
+            told.append(
+                f"{NAMES[factor]} with and without {found[True, True]}, without alone "
+                f"{found[False, True]}, with alone {found[True, False]}, neither "
+                f"{found[False, False]}"
+            )
+    sentence = "Pairs of cells that differ in one strategy, by which of the two have metamers: "
+    return [f"{sentence}{'; '.join(told)}."] if told else []
 
 
 ITEM = Item(
