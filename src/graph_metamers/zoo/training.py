@@ -41,7 +41,6 @@ from graph_metamers.zoo.settings import Training
 Model = NodeClassifier | Graphormer | EmbeddedClassifier
 _PAPER: tuple[type[Model], ...] = (GCN, ChebNet, GraphSAGE, GIN, GAT, Graphormer)
 _MODERN: tuple[type[Model], ...] = (GATv2, GCNII, APPNP, GraphGPS)
-CHECKPOINT = ".checkpoint"
 MODELS: dict[str, type[Model]] = {model.name: model for model in (*_PAPER, *_MODERN)}
 
 
@@ -108,16 +107,10 @@ def train(
         model = _build(name, data.num_features, int(labels.max()) + 1, options).to(labels.device)
         path = _place(name.lower(), model, provenance, labels.device, cache)
         again = functools.partial(
-            run_epochs,
-            model,
-            data,
-            labels,
-            masks,
-            training,
-            checkpoint=path.with_suffix(CHECKPOINT),
-            progress=progress,
+            run_epochs, model, data, labels, masks, training, progress=progress
         )
-        return _kept(path, model, provenance, again)
+        checkpoint = path.with_suffix(".checkpoint")
+        return _kept(path, model, provenance, again, checkpoint=checkpoint)
 
 
 def fit(
@@ -167,16 +160,10 @@ def fit(
         by = {"key": cache_key, **provenance}
         path = None if cache_key is None else _place("own", model, by, labels.device)
         again = functools.partial(
-            run_epochs,
-            model,
-            data,
-            labels,
-            masks,
-            training,
-            checkpoint=None,  # of which it cannot be known what else it changes
-            progress=progress,
+            run_epochs, model, data, labels, masks, training, progress=progress
         )
-        return _kept(path, model, provenance, again)
+        # It may change what no checkpoint holds, so it is trained in one go.
+        return _kept(path, model, provenance, again, checkpoint=None)
 
 
 def _supervised(data: Data, seed: int) -> tuple[Data, Tensor, dict[str, Tensor]]:
@@ -268,11 +255,13 @@ def _kept(
     path: Path | None,
     model: nn.Module,
     provenance: dict[str, Any],
-    again: Callable[[], dict[str, Any]],
+    again: Callable[..., dict[str, Any]],
+    *,
+    checkpoint: Path | None,
 ) -> Trained:
     """The model from its place in the cache, or trained and kept there; without one, trained."""
     if path is None:
-        return Trained(model, **again(), provenance=provenance, cached=False)
+        return Trained(model, **again(checkpoint=None), provenance=provenance, cached=False)
     saved = _load(path, model)
     cached = saved is not None
     if saved is None:
@@ -280,9 +269,10 @@ def _kept(
             saved = _load(path, model)  # what another process trained meanwhile
             cached = saved is not None
             if saved is None:
-                saved = again()
+                saved = again(checkpoint=checkpoint)
                 _save(path, model, saved, provenance)
-                path.with_suffix(CHECKPOINT).unlink(missing_ok=True)
+                if checkpoint is not None:
+                    checkpoint.unlink(missing_ok=True)
     return Trained(model, **saved, provenance=provenance, cached=cached)
 
 
