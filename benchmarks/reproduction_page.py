@@ -91,7 +91,7 @@ def mean_seconds(store: Store) -> dict[tuple[str, ...], float]:
 def remaining(missing: list[Job], seconds: dict[tuple[str, ...], float]) -> str:
     """Hours of what is missing: of each job the mean of those of its model and graph.
 
-    Variants of a model that cost more than those that are there make it more.
+    Variants of a model that cost more make it more, models that are in the cache less.
     """
     known = estimated(missing, seconds)
     hours, unknown = math.fsum(known) / 3600, len(missing) - len(known)

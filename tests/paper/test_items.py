@@ -292,9 +292,9 @@ def test_fig6_says_where_a_strategy_leaves_no_metamer():
     ]
     assert fig6.note(fig6.summary(found, options), options)[-1] == (
         "Pairs of cells that differ in one strategy, by which of the two have metamers: "
-        "ELU with and without 0, without alone 4, with alone 0, neither 0; "
-        "adversarial training with and without 2, without alone 0, with alone 0, neither 2; "
-        "residual with and without 2, without alone 0, with alone 0, neither 2."
+        "ELU, both 0, only without 4, only with 0, neither 0; "
+        "adversarial training, both 2, only without 0, only with 0, neither 2; "
+        "residual connections, both 2, only without 0, only with 0, neither 2."
     )
     alone = fig6.summary(found[:1], options)
     assert not any("differ in one strategy" in sentence for sentence in fig6.note(alone, options))

@@ -100,7 +100,7 @@ def test_it_is_projected_gradient_descent(norm, narrow, small):
         scores_at = loop.narrow(model, small)
         train_mask, labels = small.train_mask, small.y[small.train_mask]
         ours = attack.attack(lambda p: F.cross_entropy(scores_at(p)[train_mask], labels), small.x)
-        assert len(ours.nodes) <= 60
+        assert torch.equal(ours.nodes, (at != small.x).any(dim=1).nonzero().view(-1))
         ours = ours.whole()
     else:
         ours = attack.perturbed(loss, small.x.clone().requires_grad_())
@@ -171,19 +171,21 @@ def test_every_model_trains_with_it(name, norm, small, tmp_path):
     assert not train(name, small, training=other, cache=tmp_path).cached
 
 
-@pytest.mark.parametrize("share", [0.1, 0.9], ids=["few words", "many"])
 @pytest.mark.parametrize("name", ["gcn", "graphsage", "gat", "appnp"])
-def test_the_training_step_is_taken_on_perturbed_features(name, share, small, tmp_path):
+@pytest.mark.parametrize(
+    ("share", "dropout"), [(0.1, 0.0), (0.9, 0.0), (0.9, 0.5)], ids=["few words", "many", "dropout"]
+)
+def test_the_training_step_is_taken_on_perturbed_features(name, share, dropout, small, tmp_path):
     """One epoch, written down once more: attacked in evaluation, stepped in training mode.
 
-    Without dropout, whose numbers are drawn in another order where most features are zeros.
+    Where most features are zeros dropout draws its numbers in another order: there without.
     """
     small = small.clone()
     small.x = (torch.rand(small.x.shape, generator=torch.Generator().manual_seed(0)) < share) * 1.0
-    attack = AdversarialTraining(steps=3)
+    attack = AdversarialTraining(steps=2)
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        model = MODELS[name](40, 3, dropout=0.0)
+        model = MODELS[name](40, 3, dropout=dropout)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
         loss = loss_of(model, small, small.train_mask)
         x = attack.perturbed(loss, small.x) if model.eval() else small.x
@@ -191,7 +193,10 @@ def test_the_training_step_is_taken_on_perturbed_features(name, share, small, tm
         loss(x).backward()
         optimizer.step()
     settings = Training(lr=0.01, epochs=1, adversarial=attack)
-    trained = train(name, small, seed=3, training=settings, cache=tmp_path, dropout=0.0).model
+    options = {"training": settings, "cache": tmp_path, "dropout": dropout}
+    trained = train(name, small, seed=3, **options).model
+    if name == "gcn" and share == 0.9:  # the same products in the same order
+        assert same(trained, model)
     for (weight, ours), theirs in zip(
         trained.named_parameters(), model.parameters(), strict=True
     ):  # a step of Adam is lr long, but where a gradient is rounding alone

@@ -287,18 +287,12 @@ def of_another_optimizer(path: Path) -> None:
     torch.save(state, path)
 
 
-def without_a_part(path: Path) -> None:
-    state = torch.load(path, weights_only=True)
-    del state["history"]
-    torch.save(state, path)
-
-
 UNFIT = {
     **{name: DAMAGES[name] for name in ("empty", "cut", "text", "list")},
     "nothing": lambda path: torch.save({}, path),
     "a weight less": a_weight_less,
     "another optimizer": of_another_optimizer,
-    "a part less": without_a_part,
+    "no history": without("history"),
 }
 
 

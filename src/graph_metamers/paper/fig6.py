@@ -17,11 +17,10 @@ from graph_metamers.report.numbers import ABSENT
 
 FACTORS = {"activation": ("relu", "elu"), "adversarial": (False, True), "residual": (False, True)}
 CELL = ("dataset", "model", *FACTORS)
-NAMES = {"activation": "ELU", "adversarial": "adversarial training", "residual": "residual"}
 STRATEGIES = {
-    "activation": ("elu", "relu", "ELU in place of ReLU raises CS."),
-    "adversarial": (True, False, "Adversarial training raises CS."),
-    "residual": (True, False, "Residual connections raise CS."),
+    "activation": ("elu", "relu", "ELU", "ELU in place of ReLU raises CS."),
+    "adversarial": (True, False, "adversarial training", "Adversarial training raises CS."),
+    "residual": (True, False, "residual connections", "Residual connections raise CS."),
 }
 
 
@@ -90,10 +89,10 @@ def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
             whole=len(DATASETS) * len(MODELS) * 2 ** (len(FACTORS) - 1),
             equal=equal,
         )
-        for factor, (on, off, _) in STRATEGIES.items()
+        for factor, (on, off, _, _) in STRATEGIES.items()
     }
     return [
-        *(rises(claim, pairs[factor], equal=equal) for factor, (_, _, claim) in STRATEGIES.items()),
+        *(rises(c, pairs[factor], equal=equal) for factor, (_, _, _, c) in STRATEGIES.items()),
         _all_three(pairs),
         _most_stable(pairs),
     ]
@@ -137,16 +136,15 @@ def _where_found(rows: Sequence[Row]) -> list[str]:
     """In how many pairs of cells a strategy decides whether there is a metamer to compare."""
     find = finder(rows, CELL)
     told: list[str] = []
-    for factor, (on, off, _) in STRATEGIES.items():
+    for factor, (on, off, name, _) in STRATEGIES.items():
         pairs = [(row, find(row, **{factor: off})) for row in rows if row[factor] == on]
         found = Counter(
             (row["matched"] > 0, other["matched"] > 0) for row, other in pairs if other is not None
         )
         if found:
             told.append(
-                f"{NAMES[factor]} with and without {found[True, True]}, without alone "
-                f"{found[False, True]}, with alone {found[True, False]}, neither "
-                f"{found[False, False]}"
+                f"{name}, both {found[True, True]}, only without {found[False, True]}, "
+                f"only with {found[True, False]}, neither {found[False, False]}"
             )
     sentence = "Pairs of cells that differ in one strategy, by which of the two have metamers: "
     return [f"{sentence}{'; '.join(told)}."] if told else []

@@ -61,11 +61,14 @@ class AdversarialTraining:
         return self.attack(lambda at: loss(at.whole()), x).whole()
 
     def attack(self, loss: "Callable[[Perturbed], Tensor]", x: Matrix) -> "Perturbed":
-        """The same for a loss that makes use of most nodes' being clean.
+        """As `perturbed`, for a loss that makes use of it that most nodes may be clean.
 
         Args:
             loss: The loss as a function of the features, differentiable in the perturbed ones.
-            x: Clean features.
+            x: Clean features [nodes, features].
+
+        Returns:
+            The nodes whose gradient at X is not zero, and their features within the ball.
         """
         x = x.detach()
         low, high = float(x.min()), float(x.max())

@@ -26,7 +26,6 @@ from graph_metamers.zoo.models import GraphLayer, NodeClassifier, drop
 from graph_metamers.zoo.settings import Training
 
 CHECKPOINT_SECONDS = 60.0
-STATE = ("epoch", "history", "best", "best_epoch", "weights")  # of a training, saved
 
 
 def run_epochs(
@@ -75,13 +74,15 @@ def run_epochs(
         return F.cross_entropy(scores, y[labelled])
 
     saving = _Checkpoint(checkpoint, model, optimizer)
-    state = saving.resumed() or {
-        "epoch": 0,
-        "history": [],
-        "best": math.inf,
-        "best_epoch": 0,
-        "weights": None if training.patience is None else copy.deepcopy(model.state_dict()),
-    }
+    state = saving.resumed(
+        {
+            "epoch": 0,
+            "history": [],
+            "best": math.inf,
+            "best_epoch": 0,
+            "weights": None if training.patience is None else copy.deepcopy(model.state_dict()),
+        }
+    )
     history: list[float] = state["history"]
     with (
         progress_bar("Training", value="loss", shown=progress) as watch,
@@ -131,26 +132,26 @@ class _Checkpoint:
         self._device = next(model.parameters()).device
         self._saved = time.perf_counter()
 
-    def resumed(self) -> dict[str, Any] | None:
+    def resumed(self, start: dict[str, Any]) -> dict[str, Any]:
         """The state that was saved, with the model, optimizer and random numbers as they were.
 
-        None where there is none that can be read and fits: the training begins anew.
+        The start where there is none that can be read and fits: the training begins anew.
         """
         if self._path is None or not self._path.exists():
-            return None
+            return start
         before = copy.deepcopy([self._model.state_dict(), self._optimizer.state_dict()])
         try:
             saved = load_tensors(self._path, kind="a checkpoint")
             self._model.load_state_dict(saved["model"])
             self._optimizer.load_state_dict(saved["optimizer"])
-            state = {name: saved[name] for name in STATE}
+            state = {name: saved[name] for name in start}
             torch.set_rng_state(saved["random"])
             if saved["random_cuda"] is not None:
                 torch.cuda.set_rng_state(saved["random_cuda"], self._device)
         except (InputError, KeyError, TypeError, ValueError, RuntimeError):
             self._model.load_state_dict(before[0])
             self._optimizer.load_state_dict(before[1])
-            return None
+            return start
         return state
 
     def offer(self, state: dict[str, Any]) -> None:
