@@ -14,12 +14,12 @@ from graph_metamers.benchmark import read_board
 from graph_metamers.benchmark.protocol import PROTOCOL
 from graph_metamers.jobs import Store
 from graph_metamers.paper.grid import TITLES
+from graph_metamers.report.numbers import ABSENT
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "benchmark.md"
 FOLDER = ROOT / "benchmarks" / "results" / "leaderboard"
 HEADING = "## Results\n"
-ABSENT = "–"
 
 
 def main() -> None:

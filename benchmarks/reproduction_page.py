@@ -49,11 +49,10 @@ def write_sheets(store: Store) -> None:
     for item in ITEMS.values():
         for search in SETTINGS:
             options = wanted(item, search)
-            jobs = item.grid(options)
-            results = store.results(jobs)
+            results = store.results(item.grid(options))
             command = f"graph-metamers paper {item.name} --search {search} --seeds {options.seeds}"
             if results:
-                written(item, options, results, store, command=command, of=len(jobs))
+                written(item, options, results, store, command=command)
     write_page(store.folder)
 
 

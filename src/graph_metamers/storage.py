@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pickle
+import uuid
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -54,7 +55,8 @@ def replacing(path: Path) -> Generator[Path]:
     Raises:
         InputError: The folder cannot be written to.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Of this writer alone: two machines may share a folder, and their processes have like numbers.
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     make_folder(path.parent)
     try:
         with writing(path):

@@ -162,6 +162,9 @@ def test_a_damaged_table(tmp_path):
     (tmp_path / "leaderboard.parquet").write_text("no table")
     with pytest.raises(gm.InputError, match=r"leaderboard\.parquet' must be a parquet file"):
         read_board(tmp_path)
+    write_table(tmp_path / "leaderboard.parquet", [{"model": "gcn"}])
+    with pytest.raises(gm.InputError, match=r"leaderboard\.parquet' must be a leaderboard; it has"):
+        read_board(tmp_path)
 
 
 def test_matched_in_words():

@@ -216,6 +216,17 @@ def test_what_comes_after_the_index_counts_too(store):
     assert len(again.results()) == 3
 
 
+def test_an_index_loses_nothing_that_another_process_wrote(store):
+    """Also where results stand in the index alone, and were not there at the start."""
+    early = Store(store.folder)
+    run(squares(2), store, Inline())
+    store.write_index()
+    for folder in (store.folder / "done").iterdir():
+        shutil.rmtree(folder)
+    early.write_index()
+    assert len(Store(store.folder).results()) == 2
+
+
 def test_an_empty_index_is_none(store):
     store.write_index()
     assert Store(store.folder).results() == []
@@ -239,6 +250,10 @@ def test_a_broken_index_is_told(store):
 def test_another_table_is_no_index(store):
     write_table(store.folder / "index.parquet", [{"a": 1}])
     with pytest.raises(InputError, match=r"must be the index of a store; it has no column 'task'"):
+        Store(store.folder)
+    line = {"task": "m:f", "settings": "{}", "number": None, "seconds": 0.1, "environment": "{"}
+    write_table(store.folder / "index.parquet", [line])
+    with pytest.raises(InputError, match=r"must be the index of a store; a line of it cannot be r"):
         Store(store.folder)
 
 

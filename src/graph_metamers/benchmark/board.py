@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from graph_metamers.errors import InputError
 from graph_metamers.jobs import Job, Row
 from graph_metamers.jobs.store import read_table, write_table
 from graph_metamers.report.numbers import number
@@ -61,10 +62,15 @@ def read_board(folder: Path) -> list[Row]:
     """The lines of a leaderboard, by graph, layer and invariance; none where there is no file.
 
     Raises:
-        InputError: The file is no table, or pyarrow is missing.
+        InputError: The file is no leaderboard, or pyarrow is missing.
     """
     path = folder / FILE
-    return in_order(read_table(path)) if path.exists() else []
+    try:
+        return in_order(read_table(path)) if path.exists() else []
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"'{path}' must be a leaderboard; it has other columns. Remove it, or copy it anew."
+        ) from error
 
 
 def update_board(folder: Path, lines: Sequence[Row]) -> list[Row]:

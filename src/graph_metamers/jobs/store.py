@@ -13,7 +13,14 @@ from typing import Any
 
 from graph_metamers.errors import InputError
 from graph_metamers.jobs.job import Job, Result, Row
-from graph_metamers.storage import make_folder, read_json, replacing, write_json, writing
+from graph_metamers.storage import (
+    make_folder,
+    one_at_a_time,
+    read_json,
+    replacing,
+    write_json,
+    writing,
+)
 
 
 class Store:
@@ -138,21 +145,23 @@ class Store:
             InputError: pyarrow is missing, the place cannot be written to, or a name stands for
                 numbers in one row and for texts in another.
         """
-        lines = [
-            {
-                "key": result.job.key,
-                "task": result.job.task,
-                "settings": result.job.settings,
-                "number": number,
-                "seconds": result.seconds,
-                "environment": json.dumps(result.environment, sort_keys=True),
-                **{f"row.{name}": value for name, value in row.items()},
-            }
-            for result in self.results()
-            for number, row in list(enumerate(result.rows)) or [(None, dict[str, Any]())]
-        ]
         path = self.folder / "index.parquet"
-        write_table(path, lines)
+        with one_at_a_time(path):  # so that the last one has all that the others have
+            self._indexed |= self._read_index()
+            lines = [
+                {
+                    "key": result.job.key,
+                    "task": result.job.task,
+                    "settings": result.job.settings,
+                    "number": number,
+                    "seconds": result.seconds,
+                    "environment": json.dumps(result.environment, sort_keys=True),
+                    **{f"row.{name}": value for name, value in row.items()},
+                }
+                for result in self.results()
+                for number, row in list(enumerate(result.rows)) or [(None, dict[str, Any]())]
+            ]
+            write_table(path, lines)
         return path
 
     def _read_index(self) -> dict[str, Result]:
@@ -168,6 +177,11 @@ class Store:
         except KeyError as error:
             raise InputError(
                 f"'{path}' must be the index of a store; it has no column {error}. "
+                "Remove it, or copy it anew."
+            ) from error
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"'{path}' must be the index of a store; a line of it cannot be read ({error}). "
                 "Remove it, or copy it anew."
             ) from error
         return found

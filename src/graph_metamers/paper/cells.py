@@ -24,9 +24,11 @@ SCORES = (
 )
 EVERY_RUN = "Means are over all runs, matched or not, as in the paper."
 MATCHED = (
-    "Means are over the matched runs alone. The search ended each at an activation error of "
-    "0.01, or far below where it is exact; only cells at equal error are compared."
+    "Means are over the matched runs alone, but for error, which is that of all runs. The search "
+    "ended each at an activation error of 0.01, or far below where it is exact; only cells at "
+    "equal error are compared."
 )
+EQUAL = 1.2  # errors are equal that lie within this factor, or are of rounding alone
 
 
 def counted(options: Options) -> str:
@@ -57,9 +59,9 @@ def cells(
         every_run: Whether to average all runs in any case.
 
     Returns:
-        Of each cell: `runs`, `matched`, `failed`; `activation_error` (mean over all runs),
-        `null_activation_error` (the least), and of each score mean and `_std`; and by seed
-        `errors` and `consistencies`.
+        Of each cell: `runs`, `matched`, `failed`, `averaged` (over how many the means are);
+        `activation_error` (mean over all runs), `null_activation_error` (the least), and of each
+        score mean and `_std`; and by seed, of the averaged runs, `errors` and `consistencies`.
     """
     grouped: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
@@ -72,21 +74,30 @@ def cells(
 
 
 def _cell(members: Sequence[Result], every_run: bool) -> Row:
+    cell, told = tally(members, every_run)
+    cell["errors"] = values("activation_error", told)
+    cell["consistencies"] = values(CS, told)
+    rows = [row for result in members for row in result.rows]
+    cell["search"] = ", ".join(dict.fromkeys(row["search"] for row in rows))
+    for name in SCORES:
+        cell |= mean(name, told)
+    return cell
+
+
+def tally(members: Sequence[Result], every_run: bool) -> tuple[Row, list[Row]]:
+    """What every cell tells of its runs, and the runs over which its means are."""
     rows = [row for result in members for row in result.rows]
     told = [row for row in rows if every_run or is_metamer(row)]
     cell: Row = {
         "runs": len(members),
         "matched": sum(map(is_metamer, rows)),
         "failed": sum(bool(result.error) for result in members),
-        "errors": values("activation_error", told),
-        "search": ", ".join(dict.fromkeys(row["search"] for row in rows)),
+        "averaged": len(told),
     }
     cell |= mean("activation_error", rows)
     nulls = values("null_activation_error", rows)
     cell["null_activation_error"] = min(nulls.values(), default=math.nan)
-    for name in SCORES:
-        cell |= mean(name, told)
-    return cell | {"consistencies": values("consistency", told)}
+    return cell, told
 
 
 def values(name: str, rows: Sequence[Row]) -> dict[str, float]:
@@ -108,7 +119,7 @@ def comparable(a: Row, b: Row) -> list[str]:
     """The seeds at which two cells can be compared: all that both have, at equal error, or none."""
     seeds = [seed for seed in a["errors"] if seed in b["errors"]]
     ours, theirs = ([cell["errors"][seed] for seed in seeds] for cell in (a, b))
-    return seeds if seeds and equal_error(ours, theirs) else []
+    return seeds if seeds and equal_error(ours, theirs, EQUAL) else []
 
 
 def standard_columns(similarity: str = "feature", *, reported: bool = False) -> list[Column]:

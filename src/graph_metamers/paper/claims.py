@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graph_metamers.jobs import Row
-from graph_metamers.paper.cells import comparable
+from graph_metamers.paper.cells import EQUAL, comparable
 from graph_metamers.paper.item import Claim
 
 
@@ -68,12 +68,14 @@ class Pairs:
         alike: Of CS, in each pair at equal activation error.
         told: Pairs that are there.
         whole: Pairs of the grid.
+        seeds: Over how many at most a change is the mean.
     """
 
     changes: tuple[float, ...] = ()
     alike: tuple[float, ...] = ()
     told: int = 0
     whole: int = 0
+    seeds: int = 0
 
     def __add__(self, other: "Pairs") -> "Pairs":
         return Pairs(
@@ -81,6 +83,7 @@ class Pairs:
             self.alike + other.alike,
             self.told + other.told,
             self.whole + other.whole,
+            max(self.seeds, other.seeds),
         )
 
     def risen(self, sign: int = 1) -> int:
@@ -113,10 +116,17 @@ def paired(
     """
     pairs = [(row, other) for row in rows if (other := before(row)) is not None]
     every, alike = (
-        tuple(c for a, b in pairs if (c := _change(a, b, equal=which)) is not None)
+        [found for a, b in pairs if (found := _changes(a, b, equal=which))]
         for which in (False, True)
     )
-    return Pairs(alike if equal else every, alike, len(pairs), whole)
+    compared = alike if equal else every
+    return Pairs(
+        changes=tuple(map(statistics.fmean, compared)),
+        alike=tuple(map(statistics.fmean, alike)),
+        told=len(pairs),
+        whole=whole,
+        seeds=max(map(len, compared), default=0),
+    )
 
 
 def rises(
@@ -132,11 +142,13 @@ def rises(
         apart: In what the cells of a pair differ.
     """
     verb = "greater" if sign > 0 else "smaller"
-    at = " at equal activation error" if equal else ", whatever the activation error"
+    alike = f"at equal activation error (within a factor of {EQUAL})"
+    at = f" {alike}" if equal else ", whatever the activation error"
     threshold = (
         f"CS, the mean over seeds that both cells have, is {verb} in at least 90 % of the "
         f"pairs of cells that differ {apart}{at}; of all {pairs.whole} pairs at least half "
-        f"can be compared. A change of less than {100 * CHANCE:.1f} points counts neither way."
+        f"can be compared. A change of less than {100 * CHANCE:.1f} points counts neither way; "
+        "open where such pairs, or missing ones, would decide."
     )
     silent = pairs.told - len(pairs.changes)
     left = f" {silent} more cannot be compared." if silent else ""
@@ -147,11 +159,13 @@ def rises(
     average = 100 * statistics.fmean(pairs.changes)
     risen, fallen = pairs.risen(sign), pairs.risen(-sign)
     neither = len(pairs.changes) - risen - fallen
-    found = f"{risen} of {len(pairs.changes)} pairs, by {average:+.1f} points on average."
+    over = "one seed" if pairs.seeds == 1 else f"{pairs.seeds} seeds at most"
+    found = f"{risen} of {len(pairs.changes)} pairs, by {average:+.1f} points on average, at {over}"
+    found += ", without a test."
     if neither:
         found += f" {neither} hardly changed."
     if not equal:
-        found += f" At equal activation error {_risen(pairs.alike, sign)} of {len(pairs.alike)}."
+        found += f" Those {alike}: {_risen(pairs.alike, sign)} of {len(pairs.alike)}."
     return Claim(claim, threshold, found + left, pairs.holds(sign))
 
 
@@ -159,12 +173,11 @@ def _risen(changes: Sequence[float], sign: int) -> int:
     return sum(sign * change > CHANCE for change in changes)
 
 
-def _change(a: Row, b: Row, *, equal: bool) -> float | None:
-    """By how much CS differs on average over the seeds that both cells have; None if none."""
+def _changes(a: Row, b: Row, *, equal: bool) -> list[float]:
+    """By how much CS differs at each of the seeds that both cells have."""
     ours, theirs = a["consistencies"], b["consistencies"]
     seeds = comparable(a, b) if equal else [seed for seed in ours if seed in theirs]
-    found = [ours[seed] - theirs[seed] for seed in seeds if seed in ours and seed in theirs]
-    return statistics.fmean(found) if found else None
+    return [ours[seed] - theirs[seed] for seed in seeds if seed in ours and seed in theirs]
 
 
 def finder(rows: Sequence[Row], names: Sequence[str]) -> Callable[..., Row | None]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
+from graph_metamers.errors import InputError
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.grid import Options
 from graph_metamers.storage import read_json, write_json
@@ -83,9 +84,7 @@ class Sheet:
     @property
     def name(self) -> str:
         """Of its files."""
-        asked = "" if self.steps is None else f"-{self.steps}-steps"
-        where = "" if self.device == "cpu" else f"-{self.device.replace(':', '')}"
-        return f"{self.item}-{self.search}{asked}{where}"
+        return sheet_name(self.item, self.search, self.steps, self.device)
 
     @property
     def setting(self) -> str:
@@ -100,11 +99,32 @@ class Sheet:
 
     @classmethod
     def load(cls, path: Path) -> "Sheet":
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: It is something else.
+        """
         state = read_json(path)
-        state["columns"] = [Column(**column) for column in state["columns"]]
-        state["claims"] = [Claim(**claim) for claim in state["claims"]]
-        return cls(**state)
+        try:
+            state["columns"] = [Column(**column) for column in state["columns"]]
+            state["claims"] = [Claim(**claim) for claim in state["claims"]]
+            return cls(**state)
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"'{path}' must be a table or figure in figures, of this version. Remove it, and "
+                "it is made anew from the runs."
+            ) from error
+
+
+def sheet_name(item: str, search: str, steps: int | None, device: str) -> str:
+    """Of the files of a sheet.
+
+    >>> sheet_name("fig4", "auto", None, "cpu"), sheet_name("fig4", "paper", 50, "cuda:1")
+    ('fig4-auto', 'fig4-paper-50-steps-cuda1')
+    """
+    asked = "" if steps is None else f"-{steps}-steps"
+    where = "" if device == "cpu" else f"-{device.replace(':', '')}"
+    return f"{item}-{search}{asked}{where}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.cells import cells, comparable, standard_columns
+from graph_metamers.paper.claims import CHANCE
 from graph_metamers.paper.grid import Options, chosen, search_job
 from graph_metamers.paper.item import Claim, Column
 from graph_metamers.report.numbers import ABSENT
@@ -55,7 +56,7 @@ def layer_claim(
     claim: str,
     threshold: str,
     name: str,
-    holds: Callable[[list[float]], bool],
+    holds: Callable[[list[float]], bool | None],
     rows: Sequence[Row],
     options: Options,
 ) -> Claim:
@@ -72,8 +73,19 @@ def layer_claim(
         whole = whole and all(comparable(a, b) for a, b in itertools.pairwise(rows))
         threshold += "; every run matches, all at one activation error"
     texts = (ABSENT if math.isnan(value) else f"{100 * value:.2f} %" for value in values)
-    found = f"Layer by layer: {', '.join(texts)}."
+    runs = ", ".join(str(n) for n in sorted({row["averaged"] for row in rows}))
+    found = f"Layer by layer: {', '.join(texts)} (mean of {runs}, without a test)."
     return Claim(claim, f"{threshold}.", found, holds(values) if whole else None)
+
+
+def falls(values: list[float]) -> bool | None:
+    """Whether each is below the one before by more than chance; None where that cannot be told.
+
+    >>> falls([0.3, 0.2, 0.1]), falls([0.3, 0.2, 0.199]), falls([0.3, 0.1, 0.2])
+    (True, None, False)
+    """
+    drops = [a - b for a, b in itertools.pairwise(values)]
+    return True if min(drops) > CHANCE else False if min(drops) < -CHANCE else None
 
 
 def draw_layers(figure: Figure, jobs: Sequence[Job], store: Store) -> None:

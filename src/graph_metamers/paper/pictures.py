@@ -189,5 +189,6 @@ def _all(rows: Sequence[Row], name: str) -> list[str]:
 
 
 def _runs(rows: Sequence[Row]) -> str:
-    counts = sorted({row["runs"] for row in rows})
+    """Over how many runs the means are that are shown."""
+    counts = sorted({row["averaged"] for row in rows} - {0})
     return "–".join(str(n) for n in dict.fromkeys([counts[0], counts[-1]])) if counts else "0"

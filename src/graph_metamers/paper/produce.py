@@ -14,7 +14,7 @@ from graph_metamers.digests import digest
 from graph_metamers.jobs import Executor, Result, Store, run
 from graph_metamers.jobs.run import Told
 from graph_metamers.paper.grid import Options
-from graph_metamers.paper.item import Item, Sheet
+from graph_metamers.paper.item import Item, Sheet, sheet_name
 from graph_metamers.report.figures import STYLE
 from graph_metamers.storage import make_folder, replacing
 
@@ -46,23 +46,23 @@ def produce(
         names go on with the steps or the device where others than usual were asked for.
     """
     store = Store(out)
+    whole = everything(item, options, out)
     asked = item.grid(options)
     ended = {result.job: result for result in run(asked, store, executor, told=told)}
-    jobs = item.grid(everything(item, options, store))
+    jobs = item.grid(whole)
     results = [result for job in jobs if (result := ended.get(job) or store.get(job)) is not None]
-    return written(item, options, results, store, command=command, of=len(jobs))
+    return written(item, whole, results, store, command=command)
 
 
-def everything(item: Item, options: Options, store: Store) -> Options:
-    """The same setting for all datasets, models and seeds of which the store has a run of the item.
+def everything(item: Item, options: Options, out: Path) -> Options:
+    """The same setting for all datasets and models, and at least the seeds that its sheet shows.
 
-    So a narrower command does not drop from a sheet what is there already.
+    So a narrower command does not drop from a sheet what it shows already.
     """
-    there = {result.job for result in store.results()}
-    most = 1 + max((job.arguments.get("seed", 0) for job in there), default=0)
-    whole = replace(options, datasets=None, models=None, seeds=most)
-    seeds = [job.arguments["seed"] for job in item.grid(whole) if job in there]
-    return replace(whole, seeds=1 + max([options.seeds - 1, *seeds]))
+    name = sheet_name(item.name, options.search, options.steps, options.device)
+    path = out / f"{name}.json"
+    seeds = Sheet.load(path).made.get("seeds", 1) if path.exists() else 1
+    return replace(options, datasets=None, models=None, seeds=max(options.seeds, seeds))
 
 
 def written(
@@ -72,17 +72,15 @@ def written(
     store: Store,
     *,
     command: str,
-    of: int,
 ) -> Sheet:
     """The sheet and the picture of results, in the grid's order, written to the store's folder.
 
     Args:
         item: The table or figure.
-        options: Of what was run.
-        results: What was run.
+        options: Of what it shows.
+        results: What was run of that.
         store: Its folder.
         command: What was typed.
-        of: How many runs the whole grid has.
     """
     done = [result for result in results if not result.error]
     rows = item.summary(results, options)
@@ -99,7 +97,7 @@ def written(
         rows=rows,
         claims=item.claims(rows, options) if rows else [],
         notes=notes,
-        made=_made(done, results, command, of),
+        made=_made(done, results, command, options, of=len(item.grid(options))),
         device=options.device,
     )
     make_folder(store.folder)
@@ -111,7 +109,12 @@ def written(
 
 
 def _made(
-    results: Sequence[Result], asked: Sequence[Result], command: str, of: int
+    results: Sequence[Result],
+    asked: Sequence[Result],
+    command: str,
+    options: Options,
+    *,
+    of: int,
 ) -> dict[str, Any]:
     """Where the results come from: each fact once where it is the same for all."""
     facts: dict[str, dict[str, None]] = {}
@@ -122,6 +125,7 @@ def _made(
     return told | {
         "command": command,
         "runs": f"{len(results)} of {of}",
+        "seeds": options.seeds,
         "jobs": digest([result.job.key for result in asked]),
         "hours": round(math.fsum(result.seconds for result in results) / 3600, 2),
     }

@@ -1,0 +1,88 @@
+"""The committed tables, figures and pages are those of the committed runs."""
+
+import importlib.util
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graph_metamers.jobs import Job, Result, Row, Store
+from graph_metamers.paper.grid import Options
+from graph_metamers.paper.item import Sheet
+from graph_metamers.paper.items import ITEMS
+from graph_metamers.storage import finite, read_json
+
+ROOT = Path(__file__).parent.parent.parent
+SHEETS = sorted((ROOT / "results").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("results")
+    shutil.copy(ROOT / "results" / "index.parquet", folder)
+    return Store(folder)
+
+
+@pytest.fixture(scope="module")
+def page() -> Any:
+    """The script that writes the page."""
+    spec = importlib.util.spec_from_file_location(
+        "reproduction_page", ROOT / "benchmarks" / "reproduction_page.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_item_is_there_at_both_settings():
+    assert {path.stem for path in SHEETS} == {f"{n}-{s}" for n in ITEMS for s in ("paper", "auto")}
+
+
+@pytest.mark.parametrize("path", SHEETS, ids=lambda path: path.stem)
+def test_a_sheet_is_what_its_runs_give(path: Path, committed: Store):
+    sheet = Sheet.load(path)
+    item, options = ITEMS[sheet.item], Options(search=sheet.search, seeds=sheet.made["seeds"])
+    jobs = item.grid(options)
+    results = committed.results(jobs)
+    rows = item.summary(results, options)
+    assert sheet.made["runs"] == f"{len(results)} of {len(jobs)}"
+    assert len(rows) == len(sheet.rows)
+    for ours, theirs in zip(rows, sheet.rows, strict=True):
+        assert rounded(ours) == rounded(theirs)
+    told = [(claim.claim, claim.holds, claim.threshold) for claim in item.claims(rows, options)]
+    assert told == [(claim.claim, claim.holds, claim.threshold) for claim in sheet.claims]
+
+
+def rounded(row: Row) -> Any:
+    """As JSON keeps it, to nine digits: p-values are scipy's, whose versions differ by rounding."""
+    return json.loads(json.dumps(finite(row)), parse_float=lambda text: f"{float(text):.9g}")
+
+
+def test_the_page_tells_of_these_runs_and_claims(committed: Store, page: Any):
+    text = (ROOT / "docs" / "reproduction.md").read_text()
+    sheets = [Sheet.load(path) for path in SHEETS]
+    for line in [*page.coverage_rows(committed), *page.claim_rows(sheets), *page.far_rows(sheets)]:
+        assert line in text
+    costs = read_json(ROOT / "src" / "graph_metamers" / "paper" / "costs.json")
+    assert page.hours(committed) == costs
+
+
+def test_missing_runs_are_counted_and_their_hours_are_those_of_like_ones(tmp_path: Path, page: Any):
+    options = Options(seeds=1, datasets=("cora",))
+    jobs = ITEMS["table1"].grid(options)
+    store = Store(tmp_path)
+    for job, seconds in zip(jobs[:2], (3600.0, 7200.0), strict=False):
+        store.put(Result(job, [], seconds, {}))
+    first, second, *_ = jobs
+    again = [Job.of(job.task, **job.arguments | {"seed": 1}) for job in (first, first, second)]
+    usual = page.mean_seconds(store)
+    assert page.remaining(again, usual) == "4.0"
+    assert page.remaining(jobs[1:], usual) == "2.0, and 4 runs of kinds that were never run"
+    (table1, *_) = page.coverage_rows(store)
+    assert "| 3 | 2 of 90 | CiteSeer 15; " in table1.replace("Cora 13; Graphormer 15; ", "")
+    assert math.isclose(sum(usual.values()), 10800)
