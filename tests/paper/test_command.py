@@ -63,11 +63,13 @@ def test_a_narrower_command_drops_nothing_and_other_steps_stand_apart(monkeypatc
     options = Options(datasets=("cora",), models=("gcn", "gin"), seeds=2)
     fill(store, ITEMS["table1"], options)
     fill(store, ITEMS["table1"], Options(datasets=("cora",), models=("gcn",), seeds=1, steps=20))
-    words = ("paper", "table1", "--datasets", "cora", "--models", "gcn", "--seeds", "1")
-    assert typed(monkeypatch, *words, "--out", str(tmp_path)) == 0
+    words = ("paper", "table1", "--out", str(tmp_path), "--datasets", "cora", "--models", "gcn")
+    assert typed(monkeypatch, *words, "gin", "--seeds", "2") == 0
+    words = (*words, "--seeds", "1")
+    assert typed(monkeypatch, *words) == 0
     sheet = Sheet.load(tmp_path / "table1-paper.json")
     assert [(row["model"], row["runs"]) for row in sheet.rows] == [("gcn", 2), ("gin", 2)]
-    assert typed(monkeypatch, *words, "--steps", "20", "--out", str(tmp_path)) == 0
+    assert typed(monkeypatch, *words, "--steps", "20") == 0
     assert Sheet.load(tmp_path / "table1-paper.json") == sheet
     short = Sheet.load(tmp_path / "table1-paper-20-steps.json")
     assert [(row["model"], row["runs"]) for row in short.rows] == [("gcn", 1)]
