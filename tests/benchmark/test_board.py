@@ -162,7 +162,8 @@ def test_a_damaged_table(tmp_path):
     (tmp_path / "leaderboard.parquet").write_text("no table")
     with pytest.raises(gm.InputError, match=r"leaderboard\.parquet' must be a parquet file"):
         read_board(tmp_path)
-    write_table(tmp_path / "leaderboard.parquet", [{"model": "gcn"}])
+    line = {"model": "gcn", "dataset": "cora", "layer": "layer1", "place": "1"}  # no protocol
+    write_table(tmp_path / "leaderboard.parquet", [line])
     with pytest.raises(gm.InputError, match=r"leaderboard\.parquet' must be a leaderboard; it has"):
         read_board(tmp_path)
 

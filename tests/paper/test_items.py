@@ -557,8 +557,8 @@ def test_a_sheet_keeps_its_seeds_and_takes_none_of_another_items(tmp_path):
     assert runs == ["3 of 90", "3 of 90", "3 of 60"]
 
 
-def test_a_page_is_of_the_runs_that_its_command_shows(tmp_path):
-    """The seeds of a sheet are told, so that the same command makes the same sheet again."""
+def test_the_same_command_makes_the_same_sheet_again(tmp_path):
+    """Also where the folder has runs of more seeds."""
     options = Options(datasets=("cora",), models=("gcn",), seeds=2)
     fill(Store(tmp_path), ITEMS["table1"], replace(options, seeds=3))
     first = produce(ITEMS["table1"], options, Inline(), tmp_path, command="")

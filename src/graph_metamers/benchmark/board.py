@@ -65,12 +65,12 @@ def read_board(folder: Path) -> list[Row]:
         InputError: The file is no leaderboard, or pyarrow is missing.
     """
     path = folder / FILE
-    try:
-        return in_order(read_table(path)) if path.exists() else []
-    except (KeyError, TypeError) as error:
+    lines = read_table(path) if path.exists() else []
+    if any(name not in line for line in lines for name in KEY):
         raise InputError(
             f"'{path}' must be a leaderboard; it has other columns. Remove it, or copy it anew."
-        ) from error
+        )
+    return in_order(lines)
 
 
 def update_board(folder: Path, lines: Sequence[Row]) -> list[Row]:

@@ -77,8 +77,8 @@ def _cell(members: Sequence[Result], every_run: bool) -> Row:
     cell, told = tally(members, every_run)
     cell["errors"] = values("activation_error", told)
     cell["consistencies"] = values(CS, told)
-    rows = [row for result in members for row in result.rows]
-    cell["search"] = ", ".join(dict.fromkeys(row["search"] for row in rows))
+    searches = dict.fromkeys(row["search"] for result in members for row in result.rows)
+    cell["search"] = ", ".join(searches)
     for name in SCORES:
         cell |= mean(name, told)
     return cell
