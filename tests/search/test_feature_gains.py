@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from graph_metamers.search.feature_gains import Proposals, balanced
+from graph_metamers.search.feature_gains import Proposals, balanced, trust
 
 NODES = torch.tensor([3, 5, 8])
 COLUMNS, SLOTS = torch.tensor([[0, 1, 2], [3, 4, 5]]), torch.tensor([[0, 0, 0], [1, 1, 1]])
@@ -33,3 +33,21 @@ def test_what_is_left_by_rounding_is_no_gain(rest, changes):
     inf = torch.inf
     found = balanced(NODES, proposals([inf] * 3, [-1 - rest, 9, 9], [9.0, 1, 9]), moves=True)
     assert len(found.gain) == changes
+
+
+@pytest.mark.parametrize("count", [4, 32])
+def test_curvatures_are_trusted_where_units_go_together(count):
+    """Units 0 and 1 share their gradients, 2 is on its own, 3 is off; so over many nodes."""
+    drawn = torch.randn(4000, count, 2, generator=torch.Generator().manual_seed(0))
+    probes = torch.stack(
+        [drawn[..., 0], -3 * drawn[..., 0], drawn[..., 1], torch.zeros(4000, count)], dim=2
+    )
+    probes *= torch.rand(4000, 1, 1, generator=torch.Generator().manual_seed(1))
+    probes[:500] = 0  # nodes that the layer does not see
+    found = trust(probes)
+    assert torch.equal(found, found.T)
+    assert torch.equal(found.diagonal(), torch.ones(4))
+    # r is 1 of the first two, and 1/K within 5 standard errors, √(2/3500), of those that are apart
+    assert found[0, 1] == pytest.approx(1 - 1 / count, abs=1e-5)
+    assert found[:2, 2].max() < 5 * (2 / 3500) ** 0.5
+    assert torch.equal(found[3], torch.tensor([0.0, 0, 0, 1]))

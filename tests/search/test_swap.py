@@ -13,7 +13,7 @@ from torch_geometric.nn import GATConv, GCNConv, GINConv, SAGEConv
 
 import graph_metamers as gm
 from graph_metamers.probe.reads import LinearRead
-from graph_metamers.search import Problem, Status, Swap, checkpoint
+from graph_metamers.search import Problem, Status, Swap, checkpoint, swap
 from graph_metamers.vary import with_features
 from helpers import seeded, unchecked_types
 
@@ -125,11 +125,14 @@ def test_each_node_keeps_its_ones_where_it_must(kind, small):
     density=st.floats(0.05, 0.4),
     seek=st.sampled_from(["nearest", "random"]),
     kept=st.sampled_from(["fixed", "per_node"]),
+    patience=st.sampled_from([1, 20]),
 )
-def test_the_error_never_rises_and_is_that_of_the_graph(seed, nodes, features, density, seek, kept):
+def test_the_error_never_rises_and_is_that_of_the_graph(
+    seed, nodes, features, density, seek, kept, patience
+):
     data = graph(seed, nodes=nodes, features=features, density=density)
     problem = linear(data, seed=seed, density=kept)
-    found = Swap(steps=12, seek=seek).run(problem, generator(seed))
+    found = Swap(steps=12, seek=seek, patience=patience).run(problem, generator(seed))
     history = found.history
     assert all(b <= a for a, b in pairwise(history))
     assert found.error == min(history) == history[found.best_step]
@@ -256,6 +259,56 @@ def test_a_node_that_gave_its_last_one_away_may_have_any(case, seed):
     assert torch.equal(found.graph.x, x)
 
 
+@pytest.mark.parametrize("density", ["fixed", "per_node"])
+def test_stalled_it_weighs_every_pair(density, monkeypatch):
+    """Only a swap of two long rows that nearly agree helps, and each alone looks worst of all."""
+    short = torch.stack([torch.zeros(20), -torch.linspace(0.1, 0.2, 20)], dim=1)
+    weight = torch.cat([torch.tensor([[10.0, 0.0], [10.0, 1.0]]), short])
+    start, x = torch.zeros(3, 22), torch.zeros(3, 22)
+    start[:, 0] = x[:, 1] = 1
+    monkeypatch.setattr(Swap, "_start", lambda *_: (start, None))
+    problem = Problem(
+        data=Data(x=x, edge_index=torch.tensor([[0, 1], [1, 0]])),
+        vary=gm.BinaryFeatures(density=density),
+        targets=[x @ weight],
+        activations=lambda g: [g.x @ weight],
+        tol=1e-9,
+        find_read=lambda: LinearRead(weight, lambda y: [y]),
+    )
+    found = Swap(steps=100, patience=4, stop_at_tol=True).run(problem, generator())
+    assert found.history[0] == found.history[4] > 0
+    assert found.status is Status.MATCHED
+    assert torch.equal(found.graph.x, x)
+    never = Swap(steps=100, patience=None).run(problem, generator())
+    assert torch.equal(never.graph.x, start)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("density", ["fixed", "per_node"])
+def test_looking_closer_goes_on_from_where_it_stalled(kind, density, small, monkeypatch):
+    model, layer = convolution(kind), "conv1" if kind == "LayerNorm first" else "conv"
+    vary, search = gm.BinaryFeatures(density=density), Swap(patience=5)
+    closer = gm.metamer(model, small, layer, vary=vary, tol=1e-9, search=search)
+    monkeypatch.setattr(swap, "CLOSE_UNITS", 0)
+    coarse = gm.metamer(model, small, layer, vary=vary, tol=1e-9, search=search)
+    assert closer.status == coarse.status == "stalled"
+    check_true(closer, small)
+    assert closer.history[: coarse.steps + 1] == coarse.history
+    assert closer.steps >= coarse.steps + 5
+
+
+@pytest.mark.parametrize("units", [8, 24])
+@pytest.mark.parametrize("density", ["fixed", "per_node"])
+def test_looking_closer_gets_further_than_patience(density, units, monkeypatch):
+    data = graph(features=400, density=0.05)
+    problem = linear(data, units=units, density=density, tol=1e-9)
+    closer = Swap(patience=5).run(problem, generator())
+    monkeypatch.setattr(swap, "CLOSE_UNITS", 0)
+    coarse = Swap(patience=20).run(problem, generator())
+    assert closer.error < 0.9 * coarse.error
+    assert closer.steps < coarse.steps
+
+
 def test_where_nothing_can_be_swapped_the_start_stays():
     """Rows all zeros or all ones: no swap exists."""
     x = torch.zeros(6, 5)
@@ -350,7 +403,8 @@ def test_the_budget_is_kept():
     assert Swap(steps=4).run(linear(graph(), tol=10.0), generator()).status is Status.MATCHED
 
 
-def test_a_plateau_is_stalled_unless_patience_is_none():
+def test_a_plateau_is_stalled_unless_patience_is_none(monkeypatch):
+    monkeypatch.setattr(swap, "CLOSE_UNITS", 0)
     problem = linear(graph(nodes=30, features=12, density=0.3), tol=1e-12)
     found = Swap(steps=200, patience=5).run(problem, generator())
     assert found.status is Status.STALLED
@@ -436,6 +490,28 @@ def test_resumed_is_bitwise_the_same(seek, stops, tmp_path):
     assert (resumed.best_step, resumed.error) == (undisturbed.best_step, undisturbed.error)
     assert (resumed.status, resumed.steps) == (undisturbed.status, undisturbed.steps)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("always_saved")
+@pytest.mark.parametrize("after", [0, 3])
+def test_resumed_while_it_looks_closer_is_bitwise_the_same(after, tmp_path, monkeypatch):
+    problem = linear(graph(features=400, density=0.05), identity="one", tol=1e-9)
+    search, path = Swap(patience=5), tmp_path / "checkpoint.pt"
+    undisturbed = search.run(problem, generator())
+    with monkeypatch.context() as patched:
+        patched.setattr(swap, "CLOSE_UNITS", 0)
+        begun = search.run(problem, generator()).steps
+
+    def watch(step: int, total: int, error: float) -> None:
+        if step == begun + after + 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        search.run(problem, generator(), checkpoint=path, watch=watch)
+    resumed = search.run(problem, generator(), checkpoint=path)
+    assert resumed.history == undisturbed.history
+    assert torch.equal(resumed.graph.x, undisturbed.graph.x)
+    assert resumed.status is undisturbed.status is Status.STALLED
 
 
 @pytest.mark.usefixtures("always_saved")

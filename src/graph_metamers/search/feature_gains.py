@@ -8,6 +8,7 @@ from torch import Tensor
 
 SWAP, ADD, REMOVE = 1, 2, 3  # what a node can do
 BISECTIONS = 30
+TRUST_ENTRIES = 1 << 22  # of curvatures in memory at a time
 ROUNDING = 1e-6  # share of its terms up to which a sum of them may be rounding alone
 
 
@@ -90,3 +91,21 @@ def _at_balance(gains: Tensor) -> Int[Tensor, " nodes"]:
             break
         low, high = (low, pay) if surplus > 0 else (pay, high)
     return choice
+
+
+def trust(probes: Float[Tensor, "nodes probes units"]) -> Float[Tensor, "units units"]:
+    """How far each entry of the nodes' curvatures PᵀP is more than chance, from 0 to 1.
+
+    Two units that have nothing to do with each other have in K probes a squared correlation of 1/K
+    in the mean; what the nodes' mean r_ij has above that is real: max(0, 1 − 1 / (K r_ij)).
+    """
+    _, count, units = probes.shape
+    total, nodes = probes.new_zeros(2, units, units)
+    for part in probes.split(max(1, TRUST_ENTRIES // units**2)):
+        curvature = part.transpose(1, 2) @ part
+        diagonal = curvature.diagonal(dim1=1, dim2=2)
+        scale = diagonal.unsqueeze(1) * diagonal.unsqueeze(2)
+        total += torch.where(scale > 0, curvature.square() / scale, 0.0).sum(dim=0)
+        nodes += (scale > 0).sum(dim=0)
+    share = 1 - nodes.clamp_min(1) / (count * total)
+    return share.clamp_min(0).fill_diagonal_(1)

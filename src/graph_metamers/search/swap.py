@@ -18,6 +18,7 @@ from graph_metamers.search.base import (
     Search,
     Seek,
     Solution,
+    Status,
     check_seek,
     ended,
     features,
@@ -25,7 +26,14 @@ from graph_metamers.search.base import (
     whole_read,
 )
 from graph_metamers.search.checkpoint import Checkpoint
-from graph_metamers.search.feature_gains import ROUNDING, Changes, Proposals, balanced, joined
+from graph_metamers.search.feature_gains import (
+    ROUNDING,
+    Changes,
+    Proposals,
+    balanced,
+    joined,
+    trust,
+)
 from graph_metamers.vary import BinaryFeatures, Vary, with_features
 
 SHARE, LEAST_SHARE = 0.4, 0.02  # of the nodes that are looked at in a sweep
@@ -33,6 +41,8 @@ SHORTLIST = 12  # of the ones, and of the zeros, of a node whose pairs are weigh
 PROBES, FRESH = 32, 2  # gradients of random combinations kept, and drawn anew in each sweep
 PROBE_ENTRIES = 1 << 27  # at most, for all of them
 CHUNK_ENTRIES = 1 << 24  # scores in memory at a time
+CLOSE_ENTRIES = 1 << 21  # and where all pairs are looked at: so many stay near the processor
+CLOSE_UNITS = 512  # of Y at most, where the curvature of a row is written out
 ATTEMPTS = 4  # each with a quarter of the changes of the one before
 
 
@@ -57,6 +67,15 @@ class Swap(Search):
     So the error never rises, and the number of ones stays: that of the whole matrix, and with
     `density="per_node"` that of each node.
 
+    Where that no longer helps above `tol`, the sweeps after it look closer. The shortlist is then
+    the best zero for each one, out of all, and the entries of H_u are shrunk towards what all
+    nodes together show to be more than the chance of K random gradients:
+
+        H_u,ij max(0, 1 − 1 / (K r_ij)),   r_ij = mean over u of H_u,ij² / (H_u,ii H_u,jj),
+
+    as r_ij = 1/K for units whose gradients have nothing to do with each other (James and Stein's
+    shrinkage). This is left out where Y has more than 512 columns.
+
     Works at any layer of any model; where no linear maps are found (see
     `graph_metamers.probe.find_linear_read`) Y is X itself, which takes more time and memory. A
     sweep costs a few forwards and backwards with as many features as W has columns, one product
@@ -65,8 +84,8 @@ class Swap(Search):
     Args:
         steps: Sweeps over the nodes at most.
         stop_at_tol: End as soon as the activation error is at or below `tol`.
-        patience: End when the error has fallen by less than a hundredth over this many sweeps;
-            None never ends early.
+        patience: Look closer, and then end, when the error has fallen by less than a hundredth
+            over this many sweeps; None does neither.
         seek: "nearest" starts from the random graph of what varies; "random" from ones placed
             anywhere; "farthest" shares no one with the reference, neither at the start nor
             later, so its feature similarity is 0, the least possible.
@@ -125,19 +144,21 @@ class Swap(Search):
         while status is None:
             error, gradient = walk.look(problem, generator)
             history.append(error)
-            saving.see(
-                len(history) - 1, error, lambda: with_features(problem.data, walk.features())
-            )
+            step = len(history) - 1
+            saving.see(step, error, lambda: with_features(problem.data, walk.features()))
+            waiting = self.patience is not None and step < walk.since + self.patience
             status = ended(
                 history,
                 problem.tol,
                 steps=self.steps,
                 stop_at_tol=self.stop_at_tol,
-                patience=self.patience,
+                patience=None if waiting else self.patience,
                 fall=0.01,
             )
+            if status is Status.STALLED and walk.look_closer(step):
+                status = None
             if watch is not None:
-                watch(len(history) - 1, self.steps, error)
+                watch(step, self.steps, error)
             if status is None:
                 walk.sweep(problem, gradient, error, generator)
                 saving.offer(
@@ -197,6 +218,8 @@ class _Walk:
     drawn: int  # probes so far
     kappa: float
     share: float
+    since: int = 0  # the sweep at which it began to look as it does now
+    trust: Float[Tensor, "units units"] | None = None  # in the curvature's entries; None: in all
 
     @classmethod
     def begun(cls, x: Tensor, allowed: Tensor | None, read: LinearRead, *, moves: bool) -> "_Walk":
@@ -212,7 +235,7 @@ class _Walk:
 
     def state(self) -> dict[str, Any]:
         """What a resumed search needs."""
-        names = ("ones", "count", "probes", "drawn", "kappa", "share")
+        names = ("ones", "count", "probes", "drawn", "kappa", "share", "since", "trust")
         return {name: getattr(self, name) for name in names}
 
     def features(self) -> Tensor:
@@ -243,6 +266,13 @@ class _Walk:
         self.y = y.detach()
         return loss.item(), gradient
 
+    def look_closer(self, step: int) -> bool:
+        """Weigh all pairs from now on, by less noisy curvatures; False if that was so before."""
+        if self.trust is not None or self.probes.shape[2] > CLOSE_UNITS:
+            return False
+        self.trust, self.since = trust(self.probes), step
+        return True
+
     def sweep(
         self, problem: Problem, gradient: Tensor, error: float, generator: torch.Generator
     ) -> None:
@@ -250,7 +280,11 @@ class _Walk:
         order = torch.randperm(len(gradient), generator=generator).to(gradient.device)
         nodes = order[: max(2, round(self.share * len(order)))]  # two can hand on a one
         features, units = self.read.weight.shape
-        size = max(1, CHUNK_ENTRIES // max(features, units * self.ones.shape[1]))
+        most = self.ones.shape[1]
+        if self.trust is None:
+            size = max(1, CHUNK_ENTRIES // max(features, units * most))
+        else:
+            size = max(1, CLOSE_ENTRIES // max(features * most, units**2))
         found = [self._proposals(part, gradient[part]) for part in nodes.split(size)]
         changes = balanced(nodes, joined(found), moves=self.moves)
         if len(changes.gain) == 0:
@@ -323,19 +357,27 @@ class _Walk:
         remove = (lost.square() @ curvature.unsqueeze(2) - lost @ gradient.unsqueeze(2)).squeeze(2)
         remove.masked_fill_(~self._filled(nodes), torch.inf)
 
-        best_add = add.topk(min(SHORTLIST, add.shape[1]), dim=1, largest=False)
-        best_remove = remove.topk(min(SHORTLIST, remove.shape[1]), dim=1, largest=False)
-        adds, slots = best_add.indices, best_remove.indices
+        adds = add.topk(min(SHORTLIST, add.shape[1]), dim=1, largest=False).indices
+        slots = remove.topk(min(SHORTLIST, remove.shape[1]), dim=1, largest=False).indices
+        hessian = None  # H_u written out, [nodes, units, units]
+        if self.trust is not None:
+            hessian = probes.transpose(1, 2) @ probes * self.trust
+            partners = self._partners(nodes, gradient, curvature, lost @ hessian)
+            adds = torch.cat([adds, partners], dim=1)
+            slots = torch.arange(held.shape[1], device=held.device).expand_as(held)
         removes = held.gather(1, slots)
-        # Of shortlists and pairs, by the whole of H_u: |P (W_a − W_r)|², P the probes
+        # Of shortlists and pairs, by the whole of H_u: (W_a − W_r)ᵀ H_u (W_a − W_r)
         moves = torch.cat([weight[adds], -weight[removes]], dim=1)
-        pressed = moves @ probes.transpose(1, 2)  # [nodes, both shortlists, probes]
-        alone = (moves @ gradient.unsqueeze(2)).squeeze(2) + self.kappa * pressed.square().sum(2)
+        if hessian is None:
+            left = right = moves @ probes.transpose(1, 2)  # [nodes, both shortlists, probes]
+        else:
+            left, right = moves @ hessian, moves
+        alone = (moves @ gradient.unsqueeze(2)).squeeze(2) + self.kappa * (left * right).sum(2)
         rounding = ROUNDING * alone.abs().amax(dim=1)
-        impossible = torch.cat([best_add.values, best_remove.values], dim=1).isinf()
+        impossible = torch.cat([add.gather(1, adds), remove.gather(1, slots)], dim=1).isinf()
         alone.masked_fill_(impossible, torch.inf)
         count = adds.shape[1]
-        both = pressed[:, :count] @ pressed[:, count:].transpose(1, 2)
+        both = left[:, :count] @ right[:, count:].transpose(1, 2)
         change = alone[:, :count, None] + alone[:, None, count:] + 2 * self.kappa * both
         swap, pair = change.flatten(1).min(dim=1)
         swap = torch.where(swap.abs() > rounding, swap, 0.0)  # equal features weigh the same
@@ -346,6 +388,24 @@ class _Walk:
             columns=adds.gather(1, torch.stack([pair // slots.shape[1], a], dim=1)).T,
             slots=slots.gather(1, torch.stack([pair % slots.shape[1], r], dim=1)).T,
         )
+
+    def _partners(
+        self, nodes: Tensor, gradient: Tensor, curvature: Tensor, pressed: Tensor
+    ) -> Int[Tensor, "some most"]:
+        """For each one of the nodes the best zero in its place; `pressed` is H_u W_r."""
+        weight, held = self.read.weight, self.ones[nodes]
+        node, slot = self._filled(nodes).nonzero(as_tuple=True)
+        pull = gradient[node] - 2 * self.kappa * pressed[node, slot]
+        change = (
+            torch.cat([pull, curvature[node]], dim=1)
+            @ torch.cat([weight, weight.square()], dim=1).T
+        )
+        change.scatter_(1, held[node], torch.inf)
+        if self.allowed is not None:
+            change.masked_fill_(~self.allowed[nodes[node]], torch.inf)
+        partners = held.clone()
+        partners[node, slot] = change.argmin(dim=1)
+        return partners
 
     def _chunks(self) -> Iterator[slice]:
         entries = self.ones.shape[1] * self.read.weight.shape[1]
