@@ -362,7 +362,7 @@ class _Walk:
         hessian = None  # H_u written out, [nodes, units, units]
         if self.trust is not None:
             hessian = probes.transpose(1, 2) @ probes * self.trust
-            partners = self._partners(nodes, gradient, curvature, lost @ hessian)
+            partners = self._partners(nodes, add, lost @ hessian)
             adds = torch.cat([adds, partners], dim=1)
             slots = torch.arange(held.shape[1], device=held.device).expand_as(held)
         removes = held.gather(1, slots)
@@ -389,22 +389,20 @@ class _Walk:
             slots=slots.gather(1, torch.stack([pair % slots.shape[1], r], dim=1)).T,
         )
 
-    def _partners(
-        self, nodes: Tensor, gradient: Tensor, curvature: Tensor, pressed: Tensor
-    ) -> Int[Tensor, "some most"]:
-        """For each one of the nodes the best zero in its place; `pressed` is H_u W_r."""
-        weight, held = self.read.weight, self.ones[nodes]
+    def _partners(self, nodes: Tensor, add: Tensor, pressed: Tensor) -> Int[Tensor, "some most"]:
+        """For each one of the nodes the best zero in its place.
+
+        Args:
+            nodes: Which nodes.
+            add: What an entry does alone, infinite where it cannot be added, [some, features].
+            pressed: H_u W_r of each one, [some, most, units].
+        """
         node, slot = self._filled(nodes).nonzero(as_tuple=True)
-        pull = gradient[node] - 2 * self.kappa * pressed[node, slot]
-        change = (
-            torch.cat([pull, curvature[node]], dim=1)
-            @ torch.cat([weight, weight.square()], dim=1).T
+        both = torch.addmm(
+            add[node], pressed[node, slot], self.read.weight.T, alpha=-2 * self.kappa
         )
-        change.scatter_(1, held[node], torch.inf)
-        if self.allowed is not None:
-            change.masked_fill_(~self.allowed[nodes[node]], torch.inf)
-        partners = held.clone()
-        partners[node, slot] = change.argmin(dim=1)
+        partners = self.ones[nodes]
+        partners[node, slot] = both.argmin(dim=1)
         return partners
 
     def _chunks(self) -> Iterator[slice]:
