@@ -306,7 +306,6 @@ def test_looking_closer_gets_further_than_patience(density, units, monkeypatch):
     monkeypatch.setattr(swap, "CLOSE_UNITS", 0)
     coarse = Swap(patience=20).run(problem, generator())
     assert closer.error < 0.9 * coarse.error
-    assert closer.steps < coarse.steps
 
 
 def test_where_nothing_can_be_swapped_the_start_stays():
