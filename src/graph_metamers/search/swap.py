@@ -79,7 +79,8 @@ class Swap(Search):
     Works at any layer of any model; where no linear maps are found (see
     `graph_metamers.probe.find_linear_read`) Y is X itself, which takes more time and memory. A
     sweep costs a few forwards and backwards with as many features as W has columns, one product
-    [share of nodes, units] · [units, features], and memory for 32 gradients of Y.
+    [share of nodes, units] · [units, features], and memory for 32 gradients of Y. Once it looks
+    closer, there is such a product with a row for each of the ones of those nodes, too.
 
     Args:
         steps: Sweeps over the nodes at most.
