@@ -12,7 +12,19 @@ from graph_metamers import cli
 from graph_metamers.benchmark import Entrant, command, read_board
 
 OWN = """
+import torch
 from torch_geometric.nn.models import GCN
+
+class Blind(torch.nn.Module):
+    def __init__(self, nodes, classes):
+        super().__init__()
+        self.table = torch.nn.Embedding(nodes, classes)
+
+    def forward(self, x, edge_index):
+        return self.table(torch.arange(len(x)))
+
+def blind(data):
+    return Blind(data.num_nodes, int(data.y.max()) + 1)
 
 def build(data):
     return GCN(data.num_features, 8, 2, int(data.y.max()) + 1)
@@ -146,6 +158,7 @@ def test_ctrl_c_ends_with_a_sentence(run, monkeypatch):
         (("--model", "mine.py:number"), "must be a function that returns a model"),
         (("--model", "mine.py:narrow"), "GCN must return class scores [60, 3], one row a node"),
         (("--model", "mine.py:build", "--layer", "x"), "layer='x' is not a layer of GCN"),
+        (("--model", "mine.py:blind"), "activation at table does not depend on what varies"),
     ],
     ids=str,
 )

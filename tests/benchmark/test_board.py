@@ -124,8 +124,12 @@ def test_a_line_replaces_the_older_one(tmp_path):
     update_board(tmp_path, summarise([row(0, similarity=0.6), row(0, protocol=2)]))
     lines = read_board(tmp_path)
     assert len(lines) == 4
-    (new,) = [x for x in lines if (x["model"], x["layer"], x["protocol"]) == ("gcn", "first", 1)]
+    key = ("gcn", "first", 1)
+    (new,) = [x for x in lines if (x["model"], x["layer"], x["protocol"]) == key]
     assert new["invariance"] == pytest.approx(0.5)
+    update_board(tmp_path, summarise([row(0, place="conv1")]))  # another layer as the first
+    (other,) = [x for x in read_board(tmp_path) if (x["model"], x["layer"], x["protocol"]) == key]
+    assert other["place"] == "conv1"
     (kept,) = [line for line in lines if line["model"] == "gat"]
     assert kept == pytest.approx(before["gat", "first"], nan_ok=True)
 
@@ -171,5 +175,6 @@ def test_a_damaged_table(tmp_path):
 def test_matched_in_words():
     (line,) = summarise([row(0), row(1, matched=False), row(2, trivial=True)])
     assert matched_text(line) == "1 of 3, 1 trivial"
-    (line,) = summarise([row(0, matched=False, impossible=True)])
-    assert matched_text(line) == "0 of 1, 1 impossible"
+    only = row(0, matched=False, impossible=True, trivial=True)  # it ends with the graph itself
+    (line,) = summarise([only, row(1)])
+    assert matched_text(line) == "1 of 2, 1 impossible"

@@ -83,3 +83,5 @@ def test_a_row_of_other_things_is_refused(kind, told, tmp_path):
 
 def test_it_prints_as_the_call_that_it_is():
     assert str(Job.of("a.b:square", w="v", x=3, y=["z"], z=False)) == "square(w=v, x=3)"
+    two = {"a": {"units": 8, "depth": 2}, "b": {"units": 4, "depth": 2}}
+    assert str(Job.of("a.b:pair", **two)) == "pair(depth=2)"

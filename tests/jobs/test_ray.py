@@ -56,6 +56,16 @@ def test_an_address_that_is_no_cluster_is_told(address):
         Ray(address)
 
 
+def test_a_cluster_of_other_versions_is_told(monkeypatch):
+    def mismatch(*_: object, **__: object) -> None:
+        raise RuntimeError("Version mismatch: The cluster was started with: Ray: 1.0")
+
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "init", mismatch)
+    with pytest.raises(InputError, match=r"can be reached \(Version mismatch: .*same versions"):
+        Ray()
+
+
 def test_without_ray_it_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"needs Ray\. Install it: pip install 'graph-metamers"):

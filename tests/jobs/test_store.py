@@ -151,6 +151,16 @@ def test_a_lock_on_a_file_that_is_gone_is_no_claim(store, monkeypatch):
     others[0].close()
 
 
+def test_a_file_system_without_locks_is_told(store, monkeypatch):
+    def refuse(file, how) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    told = r"must be on a file system that can lock files; this one cannot \(No locks available\)"
+    with pytest.raises(InputError, match=told), store.claim(JOB):
+        pass
+
+
 def test_a_lock_whose_file_is_gone_for_good_is_no_claim(store, monkeypatch):
     path = store.folder / "work" / f"{JOB.key}.lock"
     locking = fcntl.flock

@@ -332,6 +332,22 @@ def test_at_equal_error_table1_leaves_out_what_exact_searches_make_true():
     assert "(128, the others 32)" in claims[1].threshold
 
 
+def test_cells_of_which_no_run_matched_are_no_missing_ones():
+    lost = ("squirrel", "chameleon")  # 8 of GAT's 20 pairs
+    found = [
+        result(
+            job,
+            matched=job.arguments["dataset"] not in lost,
+            consistency=0.3 if job.arguments["model"] == "gat" else 0.2,
+        )
+        for job in table1.grid(AUTO)
+    ]
+    _, gat, _ = table1.claims(table1.summary(found, AUTO), AUTO)
+    assert gat.found.startswith("12 of 12 pairs, ")
+    assert gat.found.endswith(" 8 more cannot be compared.")
+    assert gat.holds
+
+
 def test_table1_names_the_models_of_which_a_sentence_is_not_true():
     found = [
         result(
@@ -446,8 +462,9 @@ def test_table2_tests_each_cell_against_the_model_that_saw_no_metamer():
     own, retrained, shown, *others = table2.claims(rows, options)
     assert own.found == "1 of 2 models; the grid has 6. By the paper’s own figures: no."
     # gin's on gcn loses 10 points, gcn's on gin none; each model's own do not count
-    assert retrained.found.startswith("-5.0 points over 4 seeds, p = ")
-    assert shown.found.startswith("-5.0 points over 4 seeds, p = 0.")
+    assert retrained.found.startswith("-5.0 points over 2 pairs, 4 seeds, p = ")
+    assert shown.found.startswith("-5.0 points over 2 pairs, 4 seeds, p = 0.")
+    assert retrained.found.endswith(" The grid has 30 pairs.")
     # Four models are missing, but GIN on its own loses 10 points already.
     assert own.holds is False
     assert [claim.holds for claim in (retrained, shown, *others)] == [None] * 6
@@ -483,7 +500,23 @@ def test_a_change_that_might_be_chance_leaves_table2s_claims_open():
     ]
     _, retrained, shown, *_ = table2.claims(table2.summary(found, options), options)
     assert (retrained.holds, shown.holds) == (None, None)
-    assert retrained.found.startswith("-1.0 points over 3 seeds, p = ")
+    assert retrained.found.startswith("-1.0 points over 30 pairs, 3 seeds, p = ")
+    assert "The grid has" not in retrained.found
+
+
+def test_table2_of_one_model_has_no_pair():
+    options = Options(models=("gcn",), seeds=1)
+    rows = table2.summary(
+        [
+            result(job, plain=0.8, shown=0.7, retrained=0.8, shown_match=0.9)
+            for job in table2.grid(options)
+        ],
+        options,
+    )
+    _, retrained, shown, *others = table2.claims(rows, options)
+    assert retrained.found == shown.found == "No seed of all pairs."
+    assert {claim.found.partition(" By")[0] for claim in others} == {"No pair was run."}
+    assert {claim.holds for claim in (retrained, shown, *others)} == {None}
 
 
 def test_table2_leaves_out_what_did_not_match_at_equal_error():
@@ -566,10 +599,44 @@ def test_the_same_command_makes_the_same_sheet_again(tmp_path):
     assert (first.rows, first.made["seeds"]) == (again.rows, 2)
 
 
+def test_what_another_process_wrote_meanwhile_is_not_lost(tmp_path):
+    item, here = ITEMS["table1"], Options(datasets=("cora",), models=("gcn",), seeds=1)
+    there = replace(here, datasets=("citeseer",), seeds=2)
+    for options in (here, there):
+        fill(Store(tmp_path), item, options)
+    asked: list[int] = []
+
+    def other(*_: object) -> None:
+        asked.append(1)
+        if len(asked) == 1:  # while the first command is at its jobs
+            produce(item, there, Inline(), tmp_path, command="")
+
+    sheet = produce(item, here, Inline(), tmp_path, command="", told=other)
+    assert asked
+    assert sheet.made["seeds"] == 2
+    assert [(row["dataset"], row["runs"]) for row in sheet.rows] == [("cora", 1), ("citeseer", 2)]
+
+
+def test_more_seeds_do_not_cost_a_picture_of_the_first(tmp_path):
+    """A metamer that is shown is not in the index; the picture of it is all that is left."""
+    item, picture = ITEMS["fig4"], tmp_path / "fig4-paper.svg"
+    for seeds in (1, 2):
+        fill(Store(tmp_path), item, Options(seeds=seeds))
+        produce(item, Options(seeds=seeds), Inline(), tmp_path, command="")
+        picture.write_text("of seed 0")
+    produce(item, Options(seeds=1), Inline(), tmp_path, command="")
+    assert picture.exists()
+
+
 def test_a_sheet_of_another_form_is_told_before_anything_is_run(tmp_path):
     options = Options(datasets=("cora",), models=("gcn",), seeds=1)
-    for text in ('{"item": "table1"}', '{"columns": [{"width": 3}], "claims": []}', "[]"):
-        (tmp_path / "table1-paper.json").write_text(text)
+    path = tmp_path / "table1-paper.json"
+    fill(Store(tmp_path / "whole"), ITEMS["table1"], options)
+    produce(ITEMS["table1"], options, Inline(), tmp_path / "whole", command="")
+    whole = json.loads((tmp_path / "whole" / path.name).read_text())
+    texts = [json.dumps(whole | {"made": made}) for made in ("now", {}, {"seeds": None})]
+    for text in (*texts, '{"columns": [{"width": 3}], "claims": []}', "[]"):
+        path.write_text(text)
         with pytest.raises(InputError, match=r"table1-paper\.json' must be a table or figure in"):
             produce(ITEMS["table1"], options, Inline(), tmp_path, command="")
         assert not list((tmp_path / "done").iterdir())

@@ -13,7 +13,7 @@ from graph_metamers.jobs.store import read_table, write_table
 from graph_metamers.report.numbers import number
 from graph_metamers.storage import one_at_a_time
 
-KEY = ("model", "dataset", "layer", "place", "protocol")  # what a line is replaced by
+KEY = ("model", "dataset", "layer", "protocol")  # what a line is replaced by
 FILE = "leaderboard.parquet"
 SCORES = ("feature_similarity", "start_feature_similarity", "prediction_match", "consistency")
 
@@ -102,17 +102,18 @@ def in_order(lines: Sequence[Row]) -> list[Row]:
 
 def _same(job: Job, row: Row) -> bool:
     """Whether a job is of the same line as a row; where its layer is, an error does not tell."""
-    names = ("model", "dataset", "layer", "protocol")
-    return all(job.arguments[name] == row[name] for name in names)
+    return all(job.arguments[name] == row[name] for name in KEY)
 
 
 def _line(rows: list[Row], failed: int) -> Row:
     first = rows[0]
     counted = [row for row in rows if row["matched"] and not row["trivial"]]
     line: Row = {name: first[name] for name in KEY}
-    line |= {"search": first["search"], "runs": len(rows) + failed, "failed": failed}
-    line |= {"matched": len(counted)}
-    line |= {name: sum(row[name] for row in rows) for name in ("trivial", "impossible")}
+    line |= {"place": first["place"], "search": first["search"]}
+    line |= {"runs": len(rows) + failed, "failed": failed, "matched": len(counted)}
+    # Where no other graph matches, the run ends with the graph itself: said once.
+    line["trivial"] = sum(row["trivial"] and not row["impossible"] for row in rows)
+    line["impossible"] = sum(row["impossible"] for row in rows)
     figures = [
         invariance(row["feature_similarity"], row["start_feature_similarity"]) for row in counted
     ]

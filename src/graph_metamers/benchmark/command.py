@@ -14,6 +14,7 @@ from graph_metamers.benchmark.board import read_board, summarise, update_board
 from graph_metamers.benchmark.entrant import Entrant, entrant, made
 from graph_metamers.benchmark.page import write_page
 from graph_metamers.benchmark.protocol import PROTOCOL, protocol_jobs
+from graph_metamers.benchmark.task import first_layer
 from graph_metamers.errors import InputError, check_count, listing, suggestion
 from graph_metamers.jobs import Job, Result, Row, Store, local, progress, run, told_apart
 from graph_metamers.metamer import preflight
@@ -102,7 +103,7 @@ def _known(asked: list[str] | None) -> list[str]:
 
 
 def _check_layer(who: Entrant, layer: str | None, dataset: str) -> None:
-    """Whether an own model can be built and has the layer, before it is trained many times."""
+    """Whether an own model can be built and has a first layer, before it is trained many times."""
     if who.source is None:
         if layer is not None:
             raise InputError(
@@ -125,7 +126,9 @@ def _check_layer(who: Entrant, layer: str | None, dataset: str) -> None:
             f"--model {who.name} could not be trained on {dataset} ({type(error).__name__}: "
             f"{error}). It must return class scores in training mode too."
         ) from error
-    if layer is not None:
+    if layer is None:
+        first_layer(network, data)
+    else:
         preflight(network, data, layer, search=PROTOCOL.search, tol=PROTOCOL.tol)
 
 
@@ -171,7 +174,9 @@ def _table(board: list[Row], who: Entrant) -> Table:
             line["layer"],
             _text(line, "invariance"),
             _text(line, "accuracy"),
-            "impossible" if line["impossible"] else f"{line['matched']} of {line['runs']}",
+            "impossible"
+            if line["impossible"] == line["runs"]
+            else f"{line['matched']} of {line['runs']}",
             f"{number(line, 'activation_error'):.1e}",
             _text(line, "feature_similarity"),
             _text(line, "start_feature_similarity"),

@@ -135,15 +135,20 @@ def told_apart(jobs: Sequence[Job]) -> dict[Job, str]:
 
 
 def _words(arguments: dict[str, Any]) -> dict[str, str]:
+    """By name; one that stands for two different things, in two dictionaries, is left out."""
     found: dict[str, str] = {}
+    twice: set[str] = set()
     for name, value in arguments.items():
+        words: dict[str, str] = {}
         if isinstance(value, dict):
-            found |= _words(cast("dict[str, Any]", value))
+            words = _words(cast("dict[str, Any]", value))
         elif value is True:
-            found[name] = name
+            words[name] = name
         elif isinstance(value, int | float | str) and value is not False:
-            found[name] = f"{name}={value}"
-    return found
+            words[name] = f"{name}={value}"
+        twice |= {name for name, word in words.items() if found.get(name, word) != word}
+        found |= words
+    return {name: word for name, word in found.items() if name not in twice}
 
 
 def _plain(row: Row) -> Row:

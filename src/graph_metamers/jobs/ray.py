@@ -94,10 +94,11 @@ class Ray:
         try:
             _check_answers(where)
             self._ray.init(where, log_to_driver=False, configure_logging=False, **options)
-        except (OSError, ValueError) as error:  # a ConnectionError is an OSError
+        # A ConnectionError is an OSError; other versions of Ray or Python are a RuntimeError.
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"address='{self._address}' is not a Ray cluster that can be reached ({error}). "
-                "Start one with `ray start --head`."
+                "Start one with `ray start --head`, of the same versions."
             ) from error
         self._began = True
 

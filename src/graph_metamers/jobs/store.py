@@ -114,6 +114,11 @@ class Store:
             except BlockingIOError:
                 yield False
                 return
+            except OSError as error:
+                raise InputError(
+                    f"'{self.folder}' must be on a file system that can lock files; this one "
+                    f"cannot ({error.strerror}). Choose another place."
+                ) from error
             # Its last holder may have removed the file between our look and our lock. Then the
             # lock holds nobody off, and a file that stands there now is another process's.
             if not _stands(path, file.fileno()):

@@ -67,7 +67,7 @@ class Sheet:
         rows: One a cell.
         claims: The paper's sentences about it.
         notes: What a reader must know, in sentences.
-        made: Command, machine, versions, commits, and seconds of all jobs together.
+        made: Command, machine, versions, commits, number of seeds, and hours of all jobs together.
         device: Where the searches ran.
     """
 
@@ -108,8 +108,9 @@ class Sheet:
         try:
             state["columns"] = [Column(**column) for column in state["columns"]]
             state["claims"] = [Claim(**claim) for claim in state["claims"]]
+            state["made"]["seeds"] = int(state["made"]["seeds"])
             return cls(**state)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"'{path}' must be a table or figure in figures, of this version. Remove it, and "
                 "it is made anew from the runs."

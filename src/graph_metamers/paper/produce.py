@@ -16,7 +16,7 @@ from graph_metamers.jobs.run import Told
 from graph_metamers.paper.grid import Options
 from graph_metamers.paper.item import Item, Sheet, sheet_name
 from graph_metamers.report.figures import STYLE
-from graph_metamers.storage import make_folder, replacing
+from graph_metamers.storage import make_folder, one_at_a_time, replacing
 
 SIZE = (10.0, 3.6)  # inches
 
@@ -45,24 +45,28 @@ def produce(
         The sheet, which also stands in `OUT/NAME-SEARCH.json`, beside its picture `.svg`. Their
         names go on with the steps or the device where others than usual were asked for.
     """
-    store = Store(out)
-    whole = everything(item, options, out)
-    asked = item.grid(options)
-    ended = {result.job: result for result in run(asked, store, executor, told=told)}
-    jobs = item.grid(whole)
-    results = [result for job in jobs if (result := ended.get(job) or store.get(job)) is not None]
-    return written(item, whole, results, store, command=command)
+    store, path = Store(out), sheet_path(item, options, out)
+    everything(options, path)  # says that the sheet cannot be read before an hour is spent
+    ended = {result.job: result for result in run(item.grid(options), store, executor, told=told)}
+    with one_at_a_time(path):  # it has all that another process wrote meanwhile
+        whole = everything(options, path)
+        found = [ended.get(job) or store.get(job) for job in item.grid(whole)]
+        results = [result for result in found if result is not None]
+        return written(item, whole, results, store, command=command)
 
 
-def everything(item: Item, options: Options, out: Path) -> Options:
+def everything(options: Options, path: Path) -> Options:
     """The same setting for all datasets and models, and at least the seeds that its sheet shows.
 
     So a narrower command does not drop from a sheet what it shows already.
     """
-    name = sheet_name(item.name, options.search, options.steps, options.device)
-    path = out / f"{name}.json"
-    seeds = Sheet.load(path).made.get("seeds", 1) if path.exists() else 1
+    seeds = Sheet.load(path).made["seeds"] if path.exists() else 1
     return replace(options, datasets=None, models=None, seeds=max(options.seeds, seeds))
+
+
+def sheet_path(item: Item, options: Options, out: Path) -> Path:
+    name = sheet_name(item.name, options.search, options.steps, options.device)
+    return out / f"{name}.json"
 
 
 def written(
@@ -97,12 +101,12 @@ def written(
         rows=rows,
         claims=item.claims(rows, options) if rows else [],
         notes=notes,
-        made=_made(done, results, command, options, of=len(item.grid(options))),
+        made=_made(done, command, options, of=len(item.grid(options))),
         device=options.device,
     )
     make_folder(store.folder)
     before = store.folder / f"{sheet.name}.json"
-    same = before.exists() and Sheet.load(before).made.get("jobs") == sheet.made["jobs"]
+    same = before.exists() and Sheet.load(before).made.get("pictured") == sheet.made["pictured"]
     sheet.save(store.folder)
     _draw(item, options, sheet, store, keep=same)
     return sheet
@@ -110,7 +114,6 @@ def written(
 
 def _made(
     results: Sequence[Result],
-    asked: Sequence[Result],
     command: str,
     options: Options,
     *,
@@ -126,7 +129,8 @@ def _made(
         "command": command,
         "runs": f"{len(results)} of {of}",
         "seeds": options.seeds,
-        "jobs": digest([result.job.key for result in asked]),
+        # Of what pictures show that show metamers themselves.
+        "pictured": digest([r.job.key for r in results if r.job.arguments["seed"] == 0]),
         "hours": round(math.fsum(result.seconds for result in results) / 3600, 2),
     }
 

@@ -31,6 +31,7 @@ SCORES = ("retrained", "plain", "shown", "shown_match")
 CHANGES = ("retrained", "shown")
 SIDES = ("source", "target")
 DROP, LEVEL, NEAR = 0.02, 0.05, 0.03
+PAIRS = len(MODELS) * (len(MODELS) - 1)  # of different models
 
 
 def grid(options: Options) -> list[Job]:
@@ -179,9 +180,14 @@ def _costs(rows: Sequence[Row], name: str, claim: str) -> Claim:
     means = [statistics.fmean(each[seed] for each in changes) for seed in seeds]
     if len(seeds) == 1:
         found = f"{100 * means[0]:+.1f} points over {len(rows)} pairs, at one seed, without a test."
+        found += f" The grid has {PAIRS} pairs." * (not _whole(rows))
         return Claim(claim, threshold, found, None)
     test = paired_test(means, [0.0] * len(means))
-    found = f"{100 * test.difference:+.1f} points over {len(seeds)} seeds, p = {test.t_p:.2g}."
+    found = (
+        f"{100 * test.difference:+.1f} points over {len(rows)} pairs, {len(seeds)} seeds, "
+        f"p = {test.t_p:.2g}."
+    )
+    found += f" The grid has {PAIRS} pairs." * (not _whole(rows))
     clear = _whole(rows) and test.t_p < LEVEL
     return Claim(claim, threshold, found, test.difference < 0 if clear else None)
 
@@ -195,6 +201,8 @@ def _first(rows: Sequence[Row], by: str, who: str, claim: str) -> Claim:
         "trained on it, by least squares over the pairs of different models: of all models’ parts "
         f"its own is the {'greatest' if best else 'least'}; no test."
     )
+    if not rows:
+        return Claim(claim, threshold, "No pair was run.", None)
     ordered = sorted(parts, key=lambda name: parts[name], reverse=best)
     told = ", ".join(f"{TITLES[name]} {100 * parts[name]:+.1f}" for name in ordered)
     found = f"Parts in points, from their mean: {told}."
@@ -241,7 +249,7 @@ def _centred(parts: dict[str, float]) -> dict[str, float]:
 
 def _whole(rows: Sequence[Row]) -> bool:
     """Whether all pairs of different models are there."""
-    return len(rows) == len(MODELS) * (len(MODELS) - 1)
+    return len(rows) == PAIRS
 
 
 def _worst_pair(rows: Sequence[Row]) -> Claim:
