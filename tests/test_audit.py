@@ -534,7 +534,7 @@ def test_another_function_of_the_same_name_is_another_question(small, tmp_path):
     ]
     settings = {"search": gm.Adam(steps=2), "seeds": 1, "out": tmp_path / "audit"}
     gm.audit(model, small, layers=[layers[0]], **settings)
-    with pytest.raises(gm.InputError, match=r"already holds another audit .model_digest differ"):
+    with pytest.raises(gm.InputError, match=r"already holds another audit .model differ"):
         gm.audit(model, small, layers=[layers[1]], **settings)
 
 

@@ -193,6 +193,16 @@ BAD_LAYERS = {
         "conv1",
         r"The activation at conv1 holds NaN or infinite entries on the reference graph\. Check ",
     ),
+    "random after it": (
+        lambda: Calls(dropping),
+        "conv",
+        r"The output of Calls differs between two runs on the same graph: the model draws random ",
+    ),
+    "NaN after it": (
+        lambda: Calls(lambda m, x, e: m.conv(x, e) * float("nan")),
+        "conv",
+        r"The output of Calls holds NaN on the reference graph, so that no class can be read from",
+    ),
     "no output": (
         lambda: Calls(lambda m, x, e: m.conv(x, e).argmax(1)),
         "conv",
@@ -440,7 +450,7 @@ def test_a_folder_that_holds_another_audit(what, model, tmp_path):
     if what == "model":
         model = seeded(lambda: GCN(FEATURES, HIDDEN, 2, CLASSES), seed=1)
     sentence = (
-        rf"out='.*audit' already holds another audit \({what}(_digest)? differ\)\. "
+        rf"out='.*audit' already holds another audit \({what} differ\)\. "
         "Choose another folder, or remove this one"
     )
     with pytest.raises(gm.InputError, match=sentence):

@@ -361,7 +361,11 @@ def test_trivial_metamers_are_counted_and_are_no_finding(found):
     assert found_where.startswith("A metamer was found at “convs.0”, in 1 of 2 runs.")
     assert found_where.endswith("1 run found only the original.")
     assert headline([[trivial]]).startswith("No other graph was found that matches")
-    assert "It is the original itself" in " ".join(finding([trivial]).sentences)
+    assert said.outcome == "partly"
+    only = finding([trivial])
+    assert only.outcome == "none"
+    assert "no other graph was found to which" in " ".join(only.sentences)
+    assert "It is the original itself" in " ".join(only.sentences)
 
 
 def test_verdict_of_some_matches_rests_on_those(found):
@@ -610,6 +614,7 @@ def test_the_null_stands_beside_the_runs(found):
     assert "lower is closer" in ax.get_xlabel()
     low, high = ax.get_xlim()
     assert low < 2e-5
+    assert "left end: 2.00·10⁻⁵ or less" in ax.get_xlabel()
     assert high > 0.9
     plt.close("all")
 
@@ -629,6 +634,18 @@ def test_the_trail_leads_from_the_start_to_the_graph(found):
     assert ax.get_ylim()[1] > 1  # the same graph is on the axis
     assert "(1 = the same)" in ax.get_ylabel()
     plt.close("all")
+
+
+def test_a_search_in_closed_form_leads_from_its_random_start(found, tmp_path):
+    m = replace(found.metamers[0], trail=[(0, 0.0, 0.15)], history=[0.0])
+    ax = plot_trail(m)
+    (start,) = [line for line in ax.get_lines() if line.get_marker() == "D"]
+    assert float(start.get_xdata()[0]) == m.scores["start_activation_error"]
+    assert float(start.get_ydata()[0]) == m.scores["start_feature_similarity"]
+    plt.close("all")
+    page = text(html(with_metamers(found, [m]), tmp_path))
+    assert "How much likeness a closer match takes" in page
+    assert "How the search went" not in page
 
 
 def test_the_spectrum_of_each_layer(found):

@@ -63,7 +63,8 @@ def pose(
     if repeated:
         raise InputError(f"layer names {repeated[0]} twice; name each layer once.")
     with torch.no_grad():
-        probe.output(probe.data)  # it is scored at the end: say now if that cannot be
+        # The output is scored at the end: say now if that cannot be.
+        outputs = probe.output(probe.data), probe.output(probe.data)
         activations = probe.activations(targets, probe.data)
         again = probe.activations(targets, probe.data)
     for target, h, other in zip(targets, activations, again, strict=True):
@@ -77,12 +78,13 @@ def pose(
                 f"The activation at {target.label} is zero everywhere ({describe(h)}): every "
                 "unit is off, so any graph that keeps them off matches. Choose another layer."
             )
-        if not torch.allclose(h, other, rtol=1e-3, atol=1e-5 * float(h.abs().max())):
-            raise InputError(
-                f"The activation at {target.label} differs between two runs on the same graph: "
-                "the model draws random numbers in evaluation mode. Where it calls F.dropout, "
-                "pass training=self.training."
-            )
+        _check_repeated(f"The activation at {target.label}", h, other)
+    if outputs[0].isnan().any():
+        raise InputError(
+            f"The output of {type(probe.model).__name__} holds NaN on the reference graph, so that "
+            "no class can be read from it. Check the model's weights and data.x."
+        )
+    _check_repeated(f"The output of {type(probe.model).__name__}", *outputs)
     _check_dependence(probe, targets, activations, vary)
     functions = [target.function for target in targets]
     labels = [target.label for target in targets]
@@ -128,6 +130,15 @@ def pose(
         subject=subject,
         identity=digest(subject, method),
     )
+
+
+def _check_repeated(what: str, once: Tensor, again: Tensor) -> None:
+    scale = float(once.nan_to_num(0, 0, 0).abs().max())
+    if not torch.allclose(once, again, rtol=1e-3, atol=1e-5 * scale):
+        raise InputError(
+            f"{what} differs between two runs on the same graph: the model draws random numbers in "
+            "evaluation mode. Where it calls F.dropout, pass training=self.training."
+        )
 
 
 def _check_dependence(

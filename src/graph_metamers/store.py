@@ -28,7 +28,11 @@ class Store:
             held = read_json(folder / "audit.json")
             self.held = held if isinstance(held, dict) else {}
             held = self.held.get("question", {})
-            differing = [name for name in question if held.get(name) != question[name]]
+            differing = [
+                name.removesuffix("_digest")  # of a model or graph it is the content
+                for name in question
+                if held.get(name) != question[name]
+            ]
             if differing:
                 raise InputError(
                     f"out='{folder}' already holds another audit ({', '.join(differing)} differ). "

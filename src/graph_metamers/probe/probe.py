@@ -96,8 +96,9 @@ class Probe:
             shapes = ", ".join(str(list(part.shape)) for part in rows)
             raise InputError(
                 f"{type(self.model).__name__} returns {len(rows)} tensors with a row for each node "
-                f"({shapes}). Say which holds the class scores, for instance "
-                "forward=lambda model, data: model(...)[1]."
+                f"({shapes}). Say which holds the class scores, for instance the first: "
+                "forward=lambda model, data: model(...)[0]; on the command line let build() return "
+                "a model that returns it alone."
             )
         output = first_tensor(returned)
         if output is None:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from graph_metamers.measure.distances import Kind
-from graph_metamers.report.numbers import score_text, shorten
+from graph_metamers.report.numbers import error_text, score_text, shorten
 from graph_metamers.report.style import (
     DASHED,
     INK,
@@ -151,7 +151,8 @@ def plot_null(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> 
 
     Returns:
         The axes. A dot is a run (hollow if it did not match), a grey stroke an unrelated graph,
-        the dashed line `tol`. Errors below a ten-thousandth of `tol` are drawn there.
+        the dashed line `tol`. Errors below a ten-thousandth of `tol` are drawn there, and the
+        label says so.
     """
     ax = styled(ax)
     group = _group(metamers)
@@ -168,7 +169,7 @@ def plot_null(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> 
     for m, error in zip(group, errors, strict=True):
         _dot(ax, m, error, 0)
     _tol_line(ax, tol)
-    log_axis(ax, "x", min(drawn) / 1.8, max(drawn) * 1.8)
+    _error_axis(ax, drawn, tol)
     rows = [f"{len(null)} {NULL_ROWS[name]}" for name, null in nulls.items()]
     ax.set_yticks(
         range(len(rows) + 1), ["1 run" if len(group) == 1 else f"{len(group)} runs", *rows]
@@ -176,7 +177,6 @@ def plot_null(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) -> 
     ax.set_ylim(-0.6, len(rows) + 0.6)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    label_axes(ax, "activation error (lower is closer)", "")
     legend(ax, [*_dots([group]), _tol_entry(tol)], above=True)
     return ax
 
@@ -197,12 +197,11 @@ def plot_trail(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) ->
     group = _group(metamers)
     tol, least, drawn = group[0].tol, 0.0, [group[0].tol]
     for m in group:
-        errors = [_at_least(error, tol) for _, error, _ in m.trail]
-        shares = [share for _, _, share in m.trail]
+        errors = [_at_least(error, tol) for error, _ in way(m)]
+        shares = [share for _, share in way(m)]
         color = METAMER if m.matched else SHARED
         ax.plot(errors, shares, color=color, linewidth=1.1, alpha=0.9)
-        if len(m.trail) > 1:
-            ax.plot(errors[0], shares[0], "D", color=SHARED, markersize=5, markerfacecolor="none")
+        ax.plot(errors[0], shares[0], "D", color=SHARED, markersize=5, markerfacecolor="none")
         _dot(ax, m, errors[-1], shares[-1])
         drawn += filter(math.isfinite, errors)
         least = min([least, *filter(math.isfinite, shares)])
@@ -212,12 +211,22 @@ def plot_trail(metamers: Metamer | Sequence[Metamer], ax: Axes | None = None) ->
         mean = score_text(statistics.fmean(share for _, share in ends))
         _number(ax, mean, nearest, highest, offset=(0, -9 if highest > 0.8 else 9))
     _tol_line(ax, tol)
-    log_axis(ax, "x", min(drawn) / 1.8, max(drawn) * 1.8)
+    _error_axis(ax, drawn, tol, TRAIL_AXES[kind_of(group[0])])
     ax.set_ylim(least - 0.03, 1.03)
-    label_axes(ax, "activation error (lower is closer)", TRAIL_AXES[kind_of(group[0])])
     entries = [marker("D", SHARED, "none", "start"), *_dots([group]), _tol_entry(tol)]
     legend(ax, entries, above=True)
     return ax
+
+
+def way(m: Metamer) -> list[tuple[float, float]]:
+    """Activation error and similarity from a random start to the graph that was returned.
+
+    A search in closed form has no graph on the way: it leads there from its random start.
+    """
+    name = "edges_kept" if kind_of(m) == "structure" else next(iter(m.symbols))
+    start = m.scores["start_activation_error"], m.scores[f"start_{name}"]
+    points = [(error, similarity) for _, error, similarity in m.trail]
+    return points if len(points) > 1 else [start, *points]
 
 
 def plot_spectrum(theories: Mapping[str, Theory], ax: Axes | None = None) -> Axes:
@@ -255,6 +264,16 @@ def _group(metamers: Metamer | Sequence[Metamer]) -> list[Metamer]:
 def _at_least(error: float, tol: float) -> float:
     """An error where a logarithmic axis has a place for it; NaN where it is none."""
     return max(error, PERFECT * tol) if math.isfinite(error) else math.nan
+
+
+def _error_axis(ax: Axes, drawn: Sequence[float], tol: float, up: str = "") -> None:
+    """Activation errors to the right, with room for a number beside the least."""
+    low, high = min(drawn), max(drawn)
+    room = max(1.8, (high / low) ** 0.08)
+    log_axis(ax, "x", low / room, high * room)
+    floor = PERFECT * tol
+    less = f"\nleft end: {error_text(floor)} or less" if low <= floor else ""
+    label_axes(ax, f"activation error (lower is closer){less}", up)
 
 
 def _dot(ax: Axes, m: Metamer, x: float, y: float) -> None:

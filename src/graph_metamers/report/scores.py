@@ -99,7 +99,8 @@ def _cell(key: str, name: str, summary: dict[str, Any], count: int) -> dict[str,
         beside = spread_text(spread, mean, name) if count > 1 else ABSENT
         return {"mean": text, "spread": "" if beside == ABSENT else beside, "reason": ""}
     if not count:
-        reason = "no run matched" if key == name else ""  # said once in a row
+        none = "only the original matched" if summary["trivial"] else "no run matched"
+        reason = none if key == name else ""  # said once in a row
     elif key not in summary:
         reason = "not measured"
     else:

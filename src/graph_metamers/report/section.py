@@ -156,15 +156,18 @@ def _curves(group: list[Metamer], shown: Metamer, place: int) -> list[tuple[Mark
             "How much likeness a closer match takes: from the random start at the right to the "
             "graph that was kept. A line that stays low ends at a graph unlike the original.",
         ),
-        (
-            "loss",
-            lambda ax: plots.plot_loss(group, ax),
-            f"Activation error against the step, one line a seed, n = {len(group)}. The seed shown "
-            f"above goes from {error_text(shown.history[0])} to "
-            f"{error_text(shown.activation_error)} in {shown.best_step} steps.",
-            "How the search went: one line a seed, the dot is the step whose graph was kept.",
-        ),
     ]
+    if any(len(m.history) > 1 for m in group):  # a search in closed form has no steps
+        drawn.append(
+            (
+                "loss",
+                lambda ax: plots.plot_loss(group, ax),
+                f"Activation error against the step, one line a seed, n = {len(group)}. The seed "
+                f"shown above goes from {error_text(shown.history[0])} to "
+                f"{error_text(shown.activation_error)} in {shown.best_step} steps.",
+                "How the search went: one line a seed, the dot is the step whose graph was kept.",
+            )
+        )
     if kind != "weights":  # a node has no weights of its own
         edges = kind == "structure"
         what = "overlap of neighbours" if edges else "feature similarity"
@@ -209,7 +212,7 @@ def _structure_curves(shown: Metamer) -> list[Drawing]:
 
 
 def _point(m: Metamer, place: int) -> str:
-    _, error, similarity = m.trail[place]
+    error, similarity = plots.way(m)[place]
     return f"similarity {score_text(similarity)} at an activation error of {error_text(error)}"
 
 

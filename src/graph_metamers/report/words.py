@@ -29,7 +29,8 @@ class Finding:
     """What can be said of one layer.
 
     Attributes:
-        outcome: Whether all runs matched, some, or none, or whether that is impossible.
+        outcome: Whether all runs found another graph that matches, some, or none, or whether that
+            is impossible.
         badge: The verdicts in short.
         sentences: What follows from the runs that matched; that nothing does, if none did.
         remedies: What to do about those that did not.
@@ -51,7 +52,8 @@ def finding(group: Sequence[Metamer]) -> Finding:
         return Finding("none", badge, _no_claim(group), remedies(group))
     trivial = sum(m.trivial for m in matched)
     badge += f", {trivial} trivial" if trivial else ""
-    outcome = "matched" if len(matched) == len(group) else "partly"
+    others = len(matched) - trivial
+    outcome = "matched" if others == len(group) else "partly" if others else "none"
     return Finding(outcome, badge, _claims(group, matched), remedies(group))
 
 
@@ -213,9 +215,13 @@ def _claims(group: Sequence[Metamer], matched: Sequence[Metamer]) -> list[str]:
     layer, error = _code(group[0].layer), max(m.activation_error for m in matched)
     exact = ", zero up to rounding" if 0 < error <= EXACT else ""
     up_to = "Its activation error is" if len(matched) == 1 else "The activation error is at most"
+    found = (
+        "no other graph was found to which the model responds as it does to the original"
+        if all(m.trivial for m in matched)
+        else "the model responds to another graph as it does to the original"
+    )
     return [
-        f"{_how_many(len(matched), len(group))} At {layer} the model responds to another graph as "
-        "it does to the original.",
+        f"{_how_many(len(matched), len(group))} At {layer} {found}.",
         f"{up_to} {error_text(error)}{exact}; {_nearest(matched)}.",
         *_difference(matched),
         *_predictions(matched),
