@@ -323,8 +323,8 @@ OTHERS = {
     "vary": {"vary": gm.BinaryFeatures(margin=1.0)},
     "dataset": {"dataset": "other"},
     "model": {"name": "other"},
-    "model_digest": {"model": network(seed=1)},
-    "data_digest": {"data": gm.datasets.csbm(nodes=60, features=40, density=0.1, seed=1)},
+    "content of model": {"model": network(seed=1)},
+    "content of data": {"data": gm.datasets.csbm(nodes=60, features=40, density=0.1, seed=1)},
 }
 
 
@@ -343,7 +343,7 @@ def test_another_forward_is_another_question(small, tmp_path):
         return lambda model, data: model(data.x * scale, data.edge_index)
 
     run(network(), small, forward=forward(1.0), layers=["act"], seeds=1, out=tmp_path)
-    with pytest.raises(gm.InputError, match=r"another audit \(model_digest differ\)"):
+    with pytest.raises(gm.InputError, match=r"another audit \(content of model differ\)"):
         run(network(), small, forward=forward(2.0), layers=["act"], seeds=1, out=tmp_path)
 
 
@@ -534,7 +534,7 @@ def test_another_function_of_the_same_name_is_another_question(small, tmp_path):
     ]
     settings = {"search": gm.Adam(steps=2), "seeds": 1, "out": tmp_path / "audit"}
     gm.audit(model, small, layers=[layers[0]], **settings)
-    with pytest.raises(gm.InputError, match=r"already holds another audit .model differ"):
+    with pytest.raises(gm.InputError, match=r"another audit .content of model differ"):
         gm.audit(model, small, layers=[layers[1]], **settings)
 
 
@@ -576,7 +576,7 @@ def test_an_edited_model_is_another_question(small, tmp_path):
     settings = {"search": gm.Adam(steps=2), "seeds": 1, "out": tmp_path / "audit"}
     gm.audit(Scaled(0.1), small, layers=["output"], **settings)
     gm.audit(Scaled(0.1), small, layers=["output"], **settings)
-    with pytest.raises(gm.InputError, match=r"another audit \(model_digest differ"):
+    with pytest.raises(gm.InputError, match=r"another audit \(content of model differ"):
         gm.audit(Scaled(0.9), small, layers=["output"], **settings)
 
     class Edited(Scaled):
@@ -584,7 +584,7 @@ def test_an_edited_model_is_another_question(small, tmp_path):
             return super().forward(x, edge_index) * 2
 
     Edited.__qualname__ = "Scaled"
-    with pytest.raises(gm.InputError, match=r"another audit \(model_digest differ"):
+    with pytest.raises(gm.InputError, match=r"another audit \(content of model differ"):
         gm.audit(Edited(0.1), small, layers=["output"], name="Scaled", **settings)
 
 

@@ -450,7 +450,7 @@ def test_a_folder_that_holds_another_audit(what, model, tmp_path):
     if what == "model":
         model = seeded(lambda: GCN(FEATURES, HIDDEN, 2, CLASSES), seed=1)
     sentence = (
-        rf"out='.*audit' already holds another audit \({what} differ\)\. "
+        rf"out='.*audit' already holds another audit \((content of )?{what} differ\)\. "
         "Choose another folder, or remove this one"
     )
     with pytest.raises(gm.InputError, match=sentence):

@@ -11,6 +11,23 @@ def test_nothing_is_drawn_where_there_is_no_terminal(monkeypatch, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("terminal", "patience", "shown", "told"),
+    [
+        ("0", 0.0, True, "1/2 layer1: matched\n"),
+        ("0", 60.0, True, ""),
+        ("0", 0.0, False, ""),
+        ("1", 0.0, True, ""),
+    ],
+)
+def test_a_log_gets_lines_after_a_while(terminal, patience, shown, told, monkeypatch, capsys):
+    monkeypatch.setenv("TTY_COMPATIBLE", terminal)
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", patience)
+    say = progress.progress_lines(shown=shown)
+    say("1/2 layer1: matched")
+    assert capsys.readouterr() == ("", told)
+
+
 @pytest.mark.parametrize("patience", [0.0, 60.0])
 def test_a_terminal_sees_a_bar_after_a_while_only(patience, monkeypatch, capsys):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")

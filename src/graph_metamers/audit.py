@@ -21,6 +21,7 @@ from graph_metamers.measure import DISTANCES, Verdict, interval, predicted_class
 from graph_metamers.metamer import metamer, preflight
 from graph_metamers.probe import Forward, Layer, Probe
 from graph_metamers.probe import layers as list_layers
+from graph_metamers.progress import progress_lines
 from graph_metamers.result import Metamer, load, setting
 from graph_metamers.search import Search, configured
 from graph_metamers.similarity import kind_of, symbols_of
@@ -174,7 +175,8 @@ def audit(
         out: A folder to keep everything in from the start. Killed and called again with the same
             arguments, the audit goes on where it was; without, call `.save()` at the end.
         command: The command that asked for this, to be reported as the way to do it again.
-        progress: Whether to show a bar on what takes longer than two seconds.
+        progress: Whether to show a bar on what takes longer than two seconds; where there is no
+            terminal, a line for each run on stderr.
 
     Returns:
         The finished audit: `.rows`, `.summary()`, `.save(folder)`.
@@ -216,6 +218,7 @@ def audit(
         for way in ways
         for seed in seeds
     ]
+    say = progress_lines(shown=progress)
     for place, (layer, label, way, seed) in enumerate(grid):
         path = None if store is None else store.path(place, label, seed)
         if path is not None and path.exists():
@@ -240,6 +243,8 @@ def audit(
         if store is not None and path is not None:
             m.save(path)
             store.write(result)
+        how = f"{m.verdict.text}, error {m.activation_error:.1e}, {m.seconds:.0f} s"
+        say(f"{place + 1}/{len(grid)} {label}, seed {seed}: {how}")
     held = {} if store is None else store.held
     if held.get("baselines"):  # a finished audit is not measured again
         result.baselines.extend(held["baselines"])

@@ -1,4 +1,4 @@
-"""A progress bar that appears only when something takes a while."""
+"""Progress that appears only when something takes a while: a bar, or lines in a log."""
 
 import time
 from collections.abc import Callable, Generator
@@ -9,6 +9,21 @@ Watch = Callable[[int, int, float], None]
 
 PATIENCE_SECONDS = 2.0
 REFRESH_SECONDS = 0.2
+
+
+def progress_lines(*, shown: bool = True) -> Callable[[str], None]:
+    """A function that prints a line to stderr, after two seconds, where no terminal has a bar."""
+    from rich.console import Console
+
+    console = Console(stderr=True, soft_wrap=True)
+    drawn = console.is_terminal or console.is_jupyter
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        if shown and not drawn and time.monotonic() - began >= PATIENCE_SECONDS:
+            console.print(line, markup=False, highlight=False)
+
+    return say
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class Store:
             self.held = held if isinstance(held, dict) else {}
             held = self.held.get("question", {})
             differing = [
-                name.removesuffix("_digest")  # of a model or graph it is the content
+                re.sub("(.*)_digest", r"content of \1", name)
                 for name in question
                 if held.get(name) != question[name]
             ]
