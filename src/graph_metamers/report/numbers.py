@@ -30,11 +30,15 @@ def error_text(value: float | None) -> str:
 
     >>> error_text(0.006714), error_text(1.0), error_text(6.7e-06), error_text(float("inf"))
     ('0.00671', '1.00', '6.70·10⁻⁶', '–')
+    >>> error_text(-0.0465)  # an end of an interval
+    '−0.0465'
     """
     if value is None or not math.isfinite(value):
         return ABSENT
     if value == 0:
         return "0"
+    if value < 0:
+        return f"−{error_text(-value)}"
     power = _power(value)
     if _plain(value):
         return f"{value:.{max(0, 2 - power)}f}"
