@@ -89,11 +89,18 @@ def main() -> None:
         "|---|---|---|---|---|",
     )
     rows = [head, ruler, *(short_row(name, audit) for name, audit in audits.items())]
-    table = re.compile(re.escape(head) + r"\n(\|.*\n)+")
-    readme = table.sub("\n".join(rows) + "\n", readme)
+    table = re.escape(head) + r"\n(\|.*\n)+"
+    readme = replaced(table, "\n".join(rows) + "\n", readme)
     (cora,), (pubmed,) = (read(f"farthest_gcn_{name}.json")["summary"] for name in steps)
-    farthest = re.compile(r"(?<=for: )S_feat .* on Cora .* on PubMed \([^,]*")
-    (ROOT / "README.md").write_text(farthest.sub(farthest_told(cora, pubmed), readme))
+    farthest = r"(?<=for: )S_feat .* on Cora .* on PubMed \([^,]*"
+    (ROOT / "README.md").write_text(replaced(farthest, farthest_told(cora, pubmed), readme))
+
+
+def replaced(pattern: str, told: str, text: str) -> str:
+    found, count = re.subn(pattern, told, text)
+    if count != 1:
+        raise ValueError(f"The README must have '{pattern}' once; it has it {count} times.")
+    return found
 
 
 def farthest_told(cora: dict[str, Any], pubmed: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Toy graphs and models with hand-set weights, and what "left exactly as found" means."""
 
 import copy
+import importlib.util
 import io
 import os
 import pickle
@@ -10,6 +11,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jaxtyping
@@ -23,6 +25,7 @@ from torch_geometric.transforms import ToSparseTensor
 
 import graph_metamers as gm
 
+ROOT = Path(__file__).parent.parent
 FEATURES, HIDDEN, CLASSES = 24, 8, 3
 SEARCH = gm.Adam(lr=0.05, steps=60)
 
@@ -398,3 +401,16 @@ def _saved(value: Any) -> bytes:
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()
+
+
+# Scripts
+
+
+def script(name: str) -> ModuleType:
+    """A script of benchmarks/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

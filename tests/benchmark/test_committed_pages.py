@@ -1,27 +1,16 @@
 """The committed leaderboard and pages are what the committed runs and result files give."""
 
-import importlib.util
 import shutil
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from graph_metamers.benchmark import read_board, summarise
 from graph_metamers.benchmark.board import in_order
 from graph_metamers.jobs import Row, Store
+from helpers import ROOT, script
 
-ROOT = Path(__file__).parent.parent.parent
 BOARD = ROOT / "benchmarks" / "results" / "leaderboard"
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

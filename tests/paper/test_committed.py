@@ -1,6 +1,5 @@
 """The committed tables, figures and pages are those of the committed runs."""
 
-import importlib.util
 import json
 import math
 import shutil
@@ -14,8 +13,8 @@ from graph_metamers.paper.grid import Options
 from graph_metamers.paper.item import Sheet
 from graph_metamers.paper.items import ITEMS
 from graph_metamers.storage import finite, read_json
+from helpers import ROOT, script
 
-ROOT = Path(__file__).parent.parent.parent
 SHEETS = sorted((ROOT / "results").glob("*.json"))
 
 
@@ -29,14 +28,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def page() -> Any:
     """The script that writes the page."""
-    spec = importlib.util.spec_from_file_location(
-        "reproduction_page", ROOT / "benchmarks" / "reproduction_page.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("reproduction_page")
 
 
 def test_every_item_is_there_at_both_settings():

@@ -33,7 +33,7 @@ from graph_metamers.report.style import (
     styled,
     thinned,
 )
-from graph_metamers.report.words import kind_of
+from graph_metamers.report.words import kind_of, similarity_name
 from graph_metamers.result import Metamer
 from graph_metamers.theory import Theory
 
@@ -223,8 +223,7 @@ def way(m: Metamer) -> list[tuple[float, float]]:
 
     A search in closed form has no graph on the way: it leads there from its random start.
     """
-    name = "edges_kept" if kind_of(m) == "structure" else next(iter(m.symbols))
-    start = m.scores["start_activation_error"], m.scores[f"start_{name}"]
+    start = m.scores["start_activation_error"], m.scores[f"start_{similarity_name(m)}"]
     points = [(error, similarity) for _, error, similarity in m.trail]
     return points if len(points) > 1 else [start, *points]
 

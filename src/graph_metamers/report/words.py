@@ -101,6 +101,11 @@ def kind_of(m: Metamer) -> Kind:
     return DISTANCES[next(iter(m.symbols))].kind
 
 
+def similarity_name(m: Metamer) -> str:
+    """The score that says how much of the reference is left, as the run's trail does."""
+    return "edges_kept" if kind_of(m) == "structure" else next(iter(m.symbols))
+
+
 def nulls_text(m: Metamer) -> str:
     """How many unrelated graphs of which sort a run is compared with.
 
@@ -115,8 +120,7 @@ def nulls_text(m: Metamer) -> str:
 
 def _farthest(found: Sequence[Sequence[Metamer]], *, alone: bool, apart: str) -> str:
     """How different those metamers are that are the most, of all in which the same varied."""
-    kind = kind_of(found[0][0])
-    name = "edges_kept" if kind == "structure" else next(iter(found[0][0].symbols))
+    kind, name = kind_of(found[0][0]), similarity_name(found[0][0])
     farthest = min(found, key=lambda group: _least_first(_mean(group, name)))
     value, start = _mean(farthest, name), _mean(farthest, f"start_{name}")
     if not (math.isfinite(value) and math.isfinite(start)) or value > 1 - 1e-6:
