@@ -14,7 +14,9 @@ import graph_metamers as gm
 from graph_metamers.measure import (
     degree_distance,
     distances,
+    edge_distances,
     edge_overlap,
+    feature_distances,
     feature_similarity,
     node_feature_similarity,
     spectral_distance,
@@ -286,7 +288,7 @@ def test_where_all_nodes_have_all_features_none_is_rare():
 def test_large_spectra_are_left_out(monkeypatch):
     a, b = (gm.datasets.csbm(nodes=50, features=8, seed=seed) for seed in (0, 1))
     assert distance("spectral_distance", a, b) > 0
-    monkeypatch.setattr(distances, "SPECTRUM_NODES", 49)
+    monkeypatch.setattr(edge_distances, "SPECTRUM_NODES", 49)
     assert math.isnan(distance("spectral_distance", a, b))
 
 
@@ -299,7 +301,7 @@ def test_blocks_change_nothing(monkeypatch, name, entries):
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.rand(2, 42, 10, generator=generator) < 0.3).float()
     expected = distance(name, Data(x=x), Data(x=y))
-    monkeypatch.setattr(distances, "ENTRIES", entries)
+    monkeypatch.setattr(feature_distances, "ENTRIES", entries)
     assert distance(name, Data(x=x), Data(x=y)) == pytest.approx(expected, rel=1e-12)
 
 

@@ -20,6 +20,7 @@ from graph_metamers.measure.null import (
     permuted_null,
     verdict,
 )
+from graph_metamers.measure.spectrum import spectral_distance
 from graph_metamers.measure.statistics import (
     Interval,
     PairedTest,
@@ -33,7 +34,6 @@ from graph_metamers.measure.structure import (
     edge_overlap,
     is_isomorphic,
     node_edge_overlap,
-    spectral_distance,
     structure_similarity,
     structure_similarity_by_iteration,
 )

@@ -1,7 +1,6 @@
 """How similar the edges of two graphs over the same nodes are."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,9 +11,7 @@ from graph_metamers.errors import InputError, check_count
 
 Edges = Int[Tensor, "2 _"]
 
-DENSE_EIGENVALUES = 200  # nodes up to which the whole spectrum is cheaper
 ISOMORPHISM_NODES = 500
-MAX_ITERATIONS = 300  # of Lanczos' method, some seconds for 20,000 nodes
 ATTEMPTS = 1000  # to match two graphs node by node
 
 
@@ -104,7 +101,7 @@ def edge_overlap(edges: Edges, other: Edges, nodes: int) -> dict[str, float]:
         >>> edge_overlap(torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 2], [1, 0]]), 3)
         {'edges_kept': 0.5, 'edge_jaccard': 0.3333333333333333}
     """
-    a, b = (_keys(e[:, e[0] != e[1]], nodes).unique() for e in (edges, other))
+    a, b = (edge_keys(e[:, e[0] != e[1]], nodes).unique() for e in (edges, other))
     shared = int(torch.isin(a, b, assume_unique=True).sum())
     return {
         "edges_kept": shared / len(a) if len(a) else math.nan,
@@ -132,7 +129,7 @@ def node_edge_overlap(edges: Edges, other: Edges, nodes: int) -> Float[Tensor, "
         >>> node_edge_overlap(torch.tensor([[0, 2], [1, 1]]), torch.tensor([[0], [1]]), 3)
         tensor([   nan, 0.5000,    nan], dtype=torch.float64)
     """
-    a, b = (_keys(e.flip(0), nodes).unique() for e in (edges, other))
+    a, b = (edge_keys(e.flip(0), nodes).unique() for e in (edges, other))
     shared = a[torch.isin(a, b, assume_unique=True)]
     common, one, two = (
         torch.bincount(keys // nodes, minlength=nodes).double() for keys in (shared, a, b)
@@ -169,38 +166,6 @@ def degree_distance(edges: Edges, other: Edges, nodes: int) -> float:
     return float((a - b).abs().sum()) / total if total else math.nan
 
 
-def spectral_distance(edges: Edges, other: Edges, nodes: int, *, k: int = 20) -> float:
-    """Distance of the smallest non-zero eigenvalues of the two normalised Laplacians.
-
-        ‖λ − λ'‖ / ‖λ‖,   λ the k smallest non-zero eigenvalues of I − D^(−1/2) A D^(−1/2)
-
-    Small ones tell how well large parts of the graph hang together. Edges are taken for
-    undirected, self-loops left out; a missing eigenvalue of a small graph counts as 0.
-
-    Args:
-        edges: Edges of the reference.
-        other: Edges of the metamer.
-        nodes: How many nodes both have.
-        k: How many eigenvalues.
-
-    Returns:
-        Zero or more; 0 for the same ones, as isomorphic graphs have. NaN where the reference has
-        no edge, and where the eigenvalues lie so close together that they were not found.
-
-    Raises:
-        InputError: The edges point outside, or `k` is not a positive number.
-
-    Example:
-        >>> pair = torch.tensor([[0, 1], [1, 0]])
-        >>> spectral_distance(pair, pair, 4)
-        0.0
-    """
-    check_count("k", k)
-    a, b = _small_eigenvalues(edges, nodes, k), _small_eigenvalues(other, nodes, k)
-    size = float(np.linalg.norm(a))
-    return float(np.linalg.norm(a - b)) / size if size else math.nan
-
-
 def is_isomorphic(edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]) -> bool | None:
     """Whether two graphs differ only in which of several equal nodes is which.
 
@@ -228,7 +193,7 @@ def is_isomorphic(edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]
         (True, False)
     """
     nodes = len(x)
-    if torch.equal(_keys(edges, nodes).unique(), _keys(other, nodes).unique()):
+    if torch.equal(edge_keys(edges, nodes).unique(), edge_keys(other, nodes).unique()):
         return True
     for labelled in (False, True):  # degrees alone tell most graphs apart
         labels = x.unique(dim=0, return_inverse=True)[1] if labelled else None
@@ -239,10 +204,28 @@ def is_isomorphic(edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]
     return None if nodes > ISOMORPHISM_NODES else _matched(edges, other, colours)
 
 
+def edge_keys(edges: Edges, nodes: int) -> Int[Tensor, " edges"]:
+    """One number for each edge, source · nodes + target, by which edges are compared.
+
+    Raises:
+        InputError: The edges point outside.
+
+    Example:
+        >>> edge_keys(torch.tensor([[0, 2], [1, 0]]), 3)
+        tensor([1, 6])
+    """
+    if edges.numel() and not (int(edges.min()) >= 0 and int(edges.max()) < nodes):
+        raise InputError(
+            f"Edges must point to nodes 0 to {nodes - 1}; they go from {int(edges.min())} to "
+            f"{int(edges.max())}."
+        )
+    return edges[0] * nodes + edges[1]
+
+
 def _matched(edges: Edges, other: Edges, colours: Int[Tensor, " both"]) -> bool | None:
     """Whether some match of nodes of equal colours takes one graph's edges to the other's."""
     nodes = len(colours) // 2
-    both, wanted = torch.cat([edges, other + nodes], dim=1), _keys(other, nodes).unique()
+    both, wanted = torch.cat([edges, other + nodes], dim=1), edge_keys(other, nodes).unique()
     waiting: list[tuple[Tensor, list[int]]] = [(colours, [])]
     for _ in range(ATTEMPTS):
         if not waiting:
@@ -257,7 +240,7 @@ def _matched(edges: Edges, other: Edges, colours: Int[Tensor, " both"]) -> bool 
             continue
         # Any match of equal colours will do where equal ones are twins, or none are left.
         match = torch.empty_like(mine).scatter_(0, *order)
-        if torch.equal(_keys(match[edges], nodes).unique(), wanted):
+        if torch.equal(edge_keys(match[edges], nodes).unique(), wanted):
             return True
         several = torch.bincount(mine)[mine] > 1
         if bool(several.any()):
@@ -297,7 +280,7 @@ def _colours(
             f"labels must be one whole number a node, [{nodes}]; got {list(labels.shape)}."
         )
     for each in (edges, other):
-        _keys(each, nodes)  # they point to nodes
+        edge_keys(each, nodes)  # they point to nodes
     # Both graphs are refined as one of twice the nodes.
     both = torch.cat([edges, other + nodes], dim=1)
     first = _degrees(both, 2 * nodes) if labels is None else labels.long().repeat(2)
@@ -337,95 +320,5 @@ def _shifted(values: Tensor, by: int) -> Tensor:
 
 
 def _degrees(edges: Edges, nodes: int) -> Int[Tensor, " nodes"]:
-    _keys(edges, nodes)
+    edge_keys(edges, nodes)
     return torch.bincount(edges[1], minlength=nodes)
-
-
-def _keys(edges: Edges, nodes: int) -> Int[Tensor, " edges"]:
-    """One number for each edge."""
-    if edges.numel() and not (int(edges.min()) >= 0 and int(edges.max()) < nodes):
-        raise InputError(
-            f"Edges must point to nodes 0 to {nodes - 1}; they go from {int(edges.min())} to "
-            f"{int(edges.max())}."
-        )
-    return edges[0] * nodes + edges[1]
-
-
-def _small_eigenvalues(edges: Edges, nodes: int, k: int) -> np.ndarray:
-    """The k smallest non-zero ones, ascending; zeros where there are fewer."""
-    import scipy.sparse as sp  # a quarter of a second that only structures need
-    from scipy.sparse.csgraph import connected_components
-
-    _keys(edges, nodes)
-    source, target = edges.cpu().numpy()
-    loops = source == target
-    source, target = source[~loops], target[~loops]
-    ones = np.ones(2 * len(source))
-    pairs = (np.concatenate([source, target]), np.concatenate([target, source]))
-    adjacency = sp.csr_matrix((ones, pairs), shape=(nodes, nodes))
-    adjacency.data[:] = 1
-    degree = np.asarray(adjacency.sum(axis=1)).ravel()
-    scale = np.where(degree > 0, 1 / np.sqrt(np.maximum(degree, 1)), 0)
-    walk = sp.diags(scale) @ adjacency @ sp.diags(scale)
-    # An eigenvalue 0 for each component, whose vector √d is known: sent to the far end.
-    count, component = connected_components(adjacency, directed=False)
-    weight = np.where(degree > 0, np.sqrt(degree), 1)
-    weight /= np.sqrt(np.bincount(component, weights=weight**2, minlength=count))[component]
-
-    def apply(v: np.ndarray) -> np.ndarray:
-        v = v.ravel()
-        onto = np.bincount(component, weights=weight * v, minlength=count)
-        return walk @ v - 2 * weight * onto[component]
-
-    known = min(k, nodes - count)
-    found = np.zeros(k)
-    if known == 0:
-        return found
-    if nodes <= DENSE_EIGENVALUES or known >= nodes - 1:
-        dense = np.column_stack([apply(column) for column in np.eye(nodes)])
-        values = np.linalg.eigvalsh(dense)[-known:]
-    else:
-        values = _largest_eigenvalues(apply, nodes, known)
-        if values is None:
-            return np.full(k, math.nan)
-    found[:known] = 1 - np.sort(values)[::-1]
-    return found
-
-
-def _largest_eigenvalues(
-    apply: Callable[[np.ndarray], np.ndarray], nodes: int, k: int
-) -> np.ndarray | None:
-    """The k largest of a symmetric operator with eigenvalues between −2 and 1, repeated ones too.
-
-    Lanczos' method can miss copies of an eigenvalue. So what it found is sent to the far end, and
-    the rest is searched again until nothing that belongs to the k largest is left there. None where
-    a long, thin graph would take very long.
-    """
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-
-    values, vectors = np.empty(0), np.empty((nodes, 0))
-    random = np.random.default_rng(0)
-    while True:
-
-        def rest(v: np.ndarray, vectors: np.ndarray = vectors) -> np.ndarray:
-            return apply(v) - 4 * vectors @ (vectors.T @ v.ravel())
-
-        operator = LinearOperator((nodes, nodes), matvec=rest, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-        try:
-            more, directions = eigsh(
-                operator,  # pyright: ignore[reportArgumentType]
-                1 if len(values) else k,
-                which="LA",
-                ncv=min(nodes, 2 * k + 1),
-                v0=random.standard_normal(nodes),
-                maxiter=MAX_ITERATIONS,
-                tol=1e-6,  # pyright: ignore[reportArgumentType]
-            )
-        except ArpackNoConvergence:
-            return None
-        least = np.sort(values)[-k] if len(values) >= k else -np.inf
-        if more.max() <= least + 1e-6 or more.max() < -1.5:
-            return np.sort(values)[-k:]
-        new = more > -1.5  # at −2 and below is what was sent there
-        values = np.concatenate([values, more[new]])
-        vectors = np.linalg.qr(np.column_stack([vectors, directions[:, new]]))[0]
