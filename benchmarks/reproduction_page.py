@@ -37,6 +37,7 @@ def main() -> None:
     page = (ROOT / "docs" / "reproduction.md.in").read_text()
     page = page.replace("{COVERAGE}", "\n".join(coverage_rows(store)))
     page = page.replace("{COARSE}", coarse_told(store))
+    page = page.replace("{OUTCOMES}", "\n".join(outcome_rows(sheets)))
     page = page.replace("{CLAIMS}", "\n".join(claim_rows(sheets)))
     page = page.replace("{SETTINGS}", "\n".join(tried_rows()))
     page = page.replace("{WIDTHS}", widths_told(sheets))
@@ -108,8 +109,8 @@ def estimated(missing: Iterable[Job], seconds: dict[tuple[str, ...], float]) -> 
 def kind(job: Job) -> tuple[str, ...]:
     """Jobs of about the same cost, but for variants of a model."""
     asked = job.arguments
-    model = asked.get("model", asked.get("target"))
-    return job.task, asked["search"], asked["dataset"], model, asked.get("vary", "")
+    models = [asked[name] for name in ("model", "source", "target") if name in asked]
+    return job.task, asked["search"], asked["dataset"], *models, asked.get("vary", "")
 
 
 def cell_name(job: Job) -> str:
@@ -117,6 +118,19 @@ def cell_name(job: Job) -> str:
     asked = job.arguments
     heavy = {asked.get(name) for name in ("model", "source", "target")} & {"graphormer"}
     return TITLES["graphormer"] if heavy else TITLES[asked.get("target", asked["dataset"])]
+
+
+def outcome_rows(sheets: list[Sheet]) -> list[str]:
+    """What became of each claim at either setting, empty where it is not asked."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for sheet in sheets:
+        for claim in sheet.claims:
+            name = ITEMS[sheet.item].title.split(":")[0], claim.claim
+            found.setdefault(name, {})[sheet.search] = claim_text(claim)
+    return [
+        f"| {' | '.join([*name, *(each.get(search, '') for search in SETTINGS)])} |"
+        for name, each in found.items()
+    ]
 
 
 def claim_rows(sheets: list[Sheet]) -> list[str]:

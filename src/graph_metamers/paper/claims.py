@@ -55,8 +55,8 @@ def counted_of(true: int, told: int, whole: int, what: str, silent: int = 0) -> 
     return "; ".join(parts) + "."
 
 
-# Two machines gave CS of the same search 0.3 points apart: what is less is no change.
-CHANCE = 0.003
+# Two machines gave figures of the same search nearly as far apart: what is less is no change.
+CHANCE = {"consistency": 0.006, "feature_similarity": 0.003}
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ def rises(
     threshold = (
         f"CS, the mean over seeds that both cells have, is {verb} in at least 90 % of the "
         f"pairs of cells that differ {apart}{at}; of all {pairs.whole} pairs at least half "
-        f"can be compared. A change of less than {100 * CHANCE:.1f} points counts neither way; "
-        "open where such pairs, or missing ones, would decide."
+        f"can be compared. A change of less than {100 * CHANCE['consistency']:.1f} points counts "
+        "neither way; open where such pairs, or missing ones, would decide."
     )
     silent = pairs.told - len(pairs.changes)
     left = f" {silent} more cannot be compared." if silent else ""
@@ -170,7 +170,7 @@ def rises(
 
 
 def _risen(changes: Sequence[float], sign: int) -> int:
-    return sum(sign * change > CHANCE for change in changes)
+    return sum(sign * change > CHANCE["consistency"] for change in changes)
 
 
 def _changes(a: Row, b: Row, *, equal: bool) -> list[float]:

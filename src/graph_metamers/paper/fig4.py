@@ -33,7 +33,7 @@ def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
         layer_claim(
             "The deeper the layer, the less a metamer is like the graph.",
             "S_feat falls from layer 1 to 2 and from 2 to 3, by more than "
-            f"{100 * CHANCE:.1f} points each (open where a change is less)",
+            f"{100 * CHANCE['feature_similarity']:.1f} points each (open where a change is less)",
             "feature_similarity",
             falls,
             rows,

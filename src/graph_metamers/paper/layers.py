@@ -85,7 +85,8 @@ def falls(values: list[float]) -> bool | None:
     (True, None, False)
     """
     drops = [a - b for a, b in itertools.pairwise(values)]
-    return True if min(drops) > CHANCE else False if min(drops) < -CHANCE else None
+    least, chance = min(drops), CHANCE["feature_similarity"]
+    return True if least > chance else False if least < -chance else None
 
 
 def draw_layers(figure: Figure, jobs: Sequence[Job], store: Store) -> None:

@@ -124,6 +124,8 @@ def _made(
     for result in results:
         for name, value in result.environment.items():
             facts.setdefault(name, {})[str(value)] = None
+    if any("commit" not in result.environment for result in results):
+        facts.setdefault("commit", {})["unknown"] = None
     told: dict[str, Any] = {name: ", ".join(sorted(values)) for name, values in facts.items()}
     return told | {
         "command": command,
