@@ -36,8 +36,6 @@ CASES = [
     ("pubmed", "gcn", 32, 500, 2000),
     *[("squirrel", "gcn", 32, epochs, 1000) for epochs in (None, 500)],
     ("squirrel", "gcn", 64, 500, 1000),
-    *[("cora", "graphormer", units, 500, 1000) for units in (32, 64, 128)],
-    *[(dataset, "graphormer", 256, 500, 1000) for dataset in ("citeseer", "chameleon")],
 ]
 
 

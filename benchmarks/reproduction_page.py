@@ -12,6 +12,8 @@ from operator import itemgetter
 from pathlib import Path
 
 from graph_metamers.jobs import Job, Store
+from graph_metamers.measure import consistency
+from graph_metamers.paper.claims import CHANCE
 from graph_metamers.paper.grid import TITLES, Options
 from graph_metamers.paper.item import SETTINGS, Item, Sheet
 from graph_metamers.paper.items import ITEMS
@@ -33,6 +35,13 @@ LONG = 40  # rows, above which a table is left to the page and to the JSON
 def main() -> None:
     store = Store(RESULTS)
     write_sheets(store)
+    (ROOT / "docs" / "reproduction.md").write_text(text(store))
+    costs = ROOT / "src" / "graph_metamers" / "paper" / "costs.json"
+    costs.write_text(json.dumps(hours(store), indent=1) + "\n")
+
+
+def text(store: Store) -> str:
+    """docs/reproduction.md."""
     sheets = read_sheets(RESULTS)
     page = (ROOT / "docs" / "reproduction.md.in").read_text()
     page = page.replace("{COVERAGE}", "\n".join(coverage_rows(store)))
@@ -42,10 +51,11 @@ def main() -> None:
     page = page.replace("{SETTINGS}", "\n".join(tried_rows()))
     page = page.replace("{WIDTHS}", widths_told(sheets))
     page = page.replace("{FAR}", "\n".join(far_rows(sheets)))
-    page = page.replace("{SHEETS}", "\n\n".join(section(sheet) for sheet in sheets))
-    (ROOT / "docs" / "reproduction.md").write_text(page)
-    costs = ROOT / "src" / "graph_metamers" / "paper" / "costs.json"
-    costs.write_text(json.dumps(hours(store), indent=1) + "\n")
+    apart = processors_apart(store)
+    page = page.replace("{PAIRS}", str(len(apart)))
+    for name, what in (("{CS}", "consistency"), ("{S_FEAT}", "feature_similarity")):
+        page = page.replace(name, f"{100 * max(each[what] for each in apart):.2f}")
+    return page.replace("{SHEETS}", "\n\n".join(section(sheet) for sheet in sheets))
 
 
 def write_sheets(store: Store) -> None:
@@ -92,7 +102,7 @@ def mean_seconds(store: Store) -> dict[tuple[str, ...], float]:
 
 
 def remaining(missing: list[Job], seconds: dict[tuple[str, ...], float]) -> str:
-    """Hours of what is missing: of each job the mean of those of its model and graph.
+    """Hours of what is missing: of each job the mean of those of its kind.
 
     Variants of a model that cost more make it more, models that are in the cache less.
     """
@@ -153,6 +163,28 @@ def coarse_told(store: Store) -> str:
     )
     listed = ", ".join(f"{count} on {name}" for name, count in sorted(counts.items()))
     return f"{counts.total()}" + (f" ({listed})" if counts else "")
+
+
+def processors_apart(store: Store) -> list[dict[str, float]]:
+    """By how much CS and S_feat of the same search and seed differ between two processors."""
+    there = {
+        (asked["dataset"], asked["model"], asked["options"]["hidden"]): result
+        for name in ("table1", "fig7")
+        for result in store.results(ITEMS[name].grid(Options(seeds=1)))
+        if (asked := result.job.arguments)
+    }
+    apart: list[dict[str, float]] = []
+    for row in json.loads(SETTINGS_TRIED.read_text())["rows"]:
+        other = there.get((row["dataset"], row["model"], row["units"]))
+        if (row["epochs"], row["steps"]) != (500, 1000) or other is None:
+            continue
+        machine, theirs = row["environment"], other.environment
+        if machine["threads"] != theirs["threads"] or machine["processor"] == theirs["processor"]:
+            continue
+        row["consistency"] = consistency(*(row[name] for name in NEAR))
+        (found,) = other.rows
+        apart.append({name: abs(row[name] - found[name]) for name in CHANCE})
+    return apart
 
 
 def tried_rows() -> list[str]:

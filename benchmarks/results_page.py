@@ -18,6 +18,7 @@ TABLE1, TABLE2 = table1(), table2()  # the paper's, in shares
 WIDTH = {"gat": 64, "graphormer": 32}  # the zoo's own; 16 for the others
 WIDE = ("gcn", "graphsage", "gin")  # shown at several widths
 DATE = re.compile(r'"date": "([0-9-]+)"')
+dates: set[str] = set()  # of all files that were read
 SCORES = ("feature_similarity", "prediction_match", "consistency")
 
 
@@ -33,7 +34,6 @@ def main() -> None:
     search, training = read("search.json"), read("training.json")
     cast, pairs = read("cora_models.json"), read("all_pairs.json")
     made = audits["cora"]["environment"]
-    dates = {day for path in RESULTS.glob("*.json") for day in DATE.findall(path.read_text())}
     blanks = {
         "{AUDITS}": "\n".join(audit_row(name, audit) for name, audit in audits.items()),
         "{COMMANDS}": "\n".join(f"    {a['environment']['command']}" for a in audits.values()),
@@ -97,7 +97,9 @@ def farthest_told(cora: dict[str, Any], pubmed: dict[str, Any]) -> str:
 
 
 def read(name: str) -> dict[str, Any]:
-    return json.loads((RESULTS / name).read_text())
+    text = (RESULTS / name).read_text()
+    dates.update(DATE.findall(text))
+    return json.loads(text)
 
 
 def audit_row(name: str, audit: dict[str, Any]) -> str:

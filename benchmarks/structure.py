@@ -3,8 +3,8 @@
     python benchmarks/structure.py --json benchmarks/results/structure.json \
         --picture docs/structure.png
 
-1. One model and layer (GCN, Cora, layer 1), as many seconds for each (the number of steps is
-   chosen by the time of a few): the paper's dense relaxation, PyG's PRBCD with the activation
+1. One model and layer (GCN, Cora, layer 1), as many steps for each as a trial of a few lets
+   expect in as many seconds: the paper's dense relaxation, PyG's PRBCD with the activation
    error as its loss, `Blocks` and `EdgeSwap`. PRBCD starts at a random graph with as many edges,
    may flip twice that many, need not keep their number, and has a third of the time for each of
    three learning rates, of which the best counts; its error is that of the discrete graph that it

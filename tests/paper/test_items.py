@@ -579,6 +579,14 @@ def test_rows_stand_in_the_grids_order_whatever_was_asked_last(tmp_path):
     assert sheet.made["runs"] == "6 of 30"
 
 
+def test_a_sheet_says_that_a_run_did_not_note_its_commit(tmp_path):
+    item, options = ITEMS["table1"], Options(datasets=("cora",), models=("gcn",), seeds=2)
+    one, other = map(result, item.grid(options))
+    for each in (one, replace(other, environment={"torch": "2"})):
+        Store(tmp_path).put(each)
+    assert produce(item, options, Inline(), tmp_path, command="").made["commit"] == "a, unknown"
+
+
 def test_a_sheet_keeps_its_seeds_and_takes_none_of_another_items(tmp_path):
     store, few = Store(tmp_path), Options(datasets=("cora",), models=("gcn",), seeds=1)
     fill(store, ITEMS["table1"], replace(few, seeds=3))
