@@ -53,8 +53,9 @@ def text(store: Store) -> str:
     page = page.replace("{FAR}", "\n".join(far_rows(sheets)))
     apart = processors_apart(store)
     page = page.replace("{PAIRS}", str(len(apart)))
-    for name, what in (("{CS}", "consistency"), ("{S_FEAT}", "feature_similarity")):
-        page = page.replace(name, f"{100 * max(each[what] for each in apart):.2f}")
+    for name, what in (("CS", "consistency"), ("S_FEAT", "feature_similarity")):
+        page = page.replace(f"{{CHANCE_{name}}}", f"{100 * CHANCE[what]:.1f}")
+        page = page.replace(f"{{APART_{name}}}", f"{100 * max(e[what] for e in apart):.2f}")
     return page.replace("{SHEETS}", "\n\n".join(section(sheet) for sheet in sheets))
 
 

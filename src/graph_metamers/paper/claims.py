@@ -55,7 +55,7 @@ def counted_of(true: int, told: int, whole: int, what: str, silent: int = 0) -> 
     return "; ".join(parts) + "."
 
 
-# Two processors gave CS of the same search 0.56 points apart, S_feat 0.18: less is no change.
+# More than two processors differ by in the same search (docs/reproduction.md): less is no change.
 CHANCE = {"consistency": 0.006, "feature_similarity": 0.003}
 
 
