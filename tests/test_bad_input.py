@@ -133,7 +133,8 @@ BAD_MODELS = {
     "needs what data lacks": (
         Needs,
         r"Needs\.forward needs 'edge_type', which data lacks\. data has 'edge_index', .*'y'\. "
-        r"Say how to call it with forward=lambda model, data: model\(\.\.\.\)\.",
+        r"Say how to call it with forward=lambda model, data: model\(\.\.\.\); on the command line "
+        r"let build\(\) return a model whose forward takes data alone\.",
     ),
     "lazy": (
         lazy,

@@ -50,7 +50,9 @@ def anything(work: Path, *, device: Any) -> list[Row]:
 def returns(work: Path, *, kind: str) -> Any:
     """What is no list of rows of plain values."""
     values = {"an array": np.zeros(2), "a function": returns, "float32": np.float32(1)}
-    return None if kind == "nothing" else [{"value": values[kind]}]
+    if kind in values:
+        return [{"value": values[kind]}]
+    return {"nothing": None, "texts": ["a", "b"]}[kind]
 
 
 def threads(work: Path) -> list[Row]:

@@ -49,6 +49,7 @@ def test_whatever_a_job_does_is_a_result(executor, tmp_path):
         ("tasks:noisy", {"lines": 5}),
         ("tasks:returns", {"kind": "an array"}),
         ("tasks:returns", {"kind": "nothing"}),
+        ("tasks:returns", {"kind": "texts"}),
         ("tasks:fails", {"until": str(tmp_path / "never")}),
         ("tasks:leaves", {"code": 3}),
         ("tasks:no_such", {}),
@@ -65,11 +66,12 @@ def test_whatever_a_job_does_is_a_result(executor, tmp_path):
     assert noisy.rows == [{"read": "", "long": "y" * 300_000}]
     assert (nothing.rows, nothing.error) == ([], "")
     assert nothing.environment["torch"]
-    assert [one.rows for one in failed] == [[]] * 6
+    assert [one.rows for one in failed] == [[]] * 7
     said = [one.error.strip().splitlines()[-1] for one in failed]
     assert said == [
-        "TypeError: a row holds numbers, texts and truth values; 'value' is a ndarray",
-        "TypeError: 'NoneType' object is not iterable",
+        "TypeError: a row holds numbers, texts and truth values; 'value' is: ndarray",
+        "TypeError: tasks:returns must return a list of rows; it returned: NoneType",
+        "TypeError: a row must be a dictionary; one is: str",
         "RuntimeError: not yet",
         "SystemExit: 3",
         "AttributeError: module 'tasks' has no attribute 'no_such'",

@@ -77,7 +77,7 @@ def test_rows_come_without_what_is_no_number(tmp_path):
     [("an array", "ndarray"), ("a function", "function"), ("float32", "float32")],
 )
 def test_a_row_of_other_things_is_refused(kind, told, tmp_path):
-    with pytest.raises(TypeError, match=f"'value' is a {told}"):
+    with pytest.raises(TypeError, match=f"'value' is: {told}"):
         Job.of("tasks:returns", kind=kind)(tmp_path)
 
 

@@ -318,6 +318,33 @@ def test_other_settings_do_not_go_on_from_it(small, tmp_path):
     assert same(trained.model, undisturbed.model)
 
 
+def test_frozen_weights_stay(small):
+    def build():
+        model = gm.zoo.GCN(40, 3)
+        model.layer1.requires_grad_(False)
+        return model
+
+    trained = gm.zoo.fit(build, small, training=short, progress=False).model
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        before = build().state_dict()
+    for name, weight in trained.named_parameters():
+        frozen = name.startswith("layer1.")
+        assert weight.requires_grad is not frozen
+        assert torch.equal(weight, before[name]) is frozen
+
+
+def test_without_weights_to_train(small):
+    class Bare(nn.Module):
+        def forward(self, x, edge_index):
+            return x[:, :3]
+
+    for model in (Bare(), gm.zoo.GCN(40, 3).requires_grad_(False)):
+        sentence = f"{type(model).__name__} must have weights to train; it has none with requires_g"
+        with pytest.raises(gm.InputError, match=sentence):
+            gm.zoo.fit(lambda model=model: model, small, training=short)
+
+
 def test_a_model_of_ones_own_begins_again(small):
     """It may count epochs in what no state_dict holds."""
 

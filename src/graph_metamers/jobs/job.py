@@ -79,11 +79,15 @@ class Job:
             work: A folder of its own, which exists.
 
         Raises:
-            TypeError: A row holds something else than numbers and texts.
+            TypeError: It returns something else than rows of numbers and texts.
         """
         module, _, name = self.task.partition(":")
         function = getattr(importlib.import_module(module), name)
-        return [_plain(row) for row in function(work, **self.arguments)]
+        rows: object = function(work, **self.arguments)
+        if not isinstance(rows, list):
+            kind = type(rows).__name__
+            raise TypeError(f"{self.task} must return a list of rows; it returned: {kind}")
+        return [_plain(row) for row in cast("list[object]", rows)]
 
     def __str__(self) -> str:
         """The task and those of its arguments that are numbers or words, or are switched on."""
@@ -151,11 +155,14 @@ def _words(arguments: dict[str, Any]) -> dict[str, str]:
     return {name: word for name, word in found.items() if name not in twice}
 
 
-def _plain(row: Row) -> Row:
+def _plain(row: object) -> Row:
+    if not isinstance(row, dict):
+        raise TypeError(f"a row must be a dictionary; one is: {type(row).__name__}")
+    row = cast(Row, row)
     for name, value in row.items():
         if not (value is None or isinstance(value, bool | int | float | str)):
             kind = type(cast(object, value)).__name__
-            raise TypeError(f"a row holds numbers, texts and truth values; '{name}' is a {kind}")
+            raise TypeError(f"a row holds numbers, texts and truth values; '{name}' is: {kind}")
     return {k: v for k, v in row.items() if not (v is None or _no_number(v))}
 
 

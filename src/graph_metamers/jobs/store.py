@@ -172,8 +172,9 @@ class Store:
     def _read_index(self) -> dict[str, Result]:
         path = self.folder / "index.parquet"
         found: dict[str, Result] = {}
+        lines = read_table(path) if path.exists() else []
         try:
-            for line in read_table(path) if path.exists() else []:
+            for line in lines:
                 job = Job(line["task"], line["settings"])
                 made = json.loads(line["environment"])
                 result = found.setdefault(job.key, Result(job, [], line["seconds"], made))

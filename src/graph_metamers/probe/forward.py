@@ -19,6 +19,11 @@ Forward = Callable[[nn.Module, Data], Any]
 GRAPH_ARGUMENTS = ("x", "edge_index", "edge_weight", "edge_attr", "batch", "adj_t", "pos")
 WHOLE_GRAPH = ("data", "graph", "g", "batch")
 
+SAY_HOW = (
+    "Say how to call it with forward=lambda model, data: model(...); on the command line let "
+    "build() return a model whose forward takes data alone."
+)
+
 
 def bind_forward(model: nn.Module, data: Data) -> Forward:
     """Find out once how `model.forward` wants its graph, by the names of its arguments.
@@ -54,13 +59,12 @@ def bind_forward(model: nn.Module, data: Data) -> Forward:
         elif parameter.default is parameter.empty:
             raise InputError(
                 f"{type(model).__name__}.forward needs '{parameter.name}', which data lacks. "
-                f"data has {listing(sorted(data.keys()))}. "
-                "Say how to call it with forward=lambda model, data: model(...)."
+                f"data has {listing(sorted(data.keys()))}. {SAY_HOW}"
             )
     if not fillers:
         raise InputError(
             f"{type(model).__name__}.forward{inspect.signature(model.forward)} does not say "
-            "what it takes. Say how to call it with forward=lambda model, data: model(...)."
+            f"what it takes. {SAY_HOW}"
         )
 
     positional = [fill for p, fill in fillers if p.kind is p.POSITIONAL_ONLY]

@@ -117,7 +117,7 @@ def run_epochs(
                 break
     if training.patience is not None:
         model.load_state_dict(state["weights"])
-    model.requires_grad_(True).eval()
+    model.eval()
     model.zero_grad()
     return {"accuracy": _accuracies(model, data, labels, masks), "history": history}
 

@@ -125,7 +125,8 @@ def fit(
     """Train a model of your own on a graph, as `train` does the zoo's.
 
     Args:
-        build: Returns the model, with weights to begin with. It is called under the seed.
+        build: Returns the model, with weights to begin with. It is called under the seed. Weights
+            that it freezes (`requires_grad=False`) stay as they are.
         data: A graph with `x`, `edge_index`, `y` and train, val and test masks.
         training: How to train; by default as the paper does.
         seed: Seed of the weights and of dropout. The global random state is left as it was.
@@ -137,8 +138,8 @@ def fit(
         The trained model, with its accuracy and provenance.
 
     Raises:
-        InputError: The graph lacks labels or masks, or the model returns no score for each node
-            and class.
+        InputError: The graph lacks labels or masks, all weights are frozen, or the model returns
+            no score for each node and class.
 
     Example:
         >>> from graph_metamers import datasets
@@ -154,7 +155,8 @@ def fit(
         torch.manual_seed(seed)
         model = build()
         check_model(model)
-        model.to(labels.device).requires_grad_(True)
+        model.to(labels.device)
+        _check_trainable(model)
         _check_scores(model, data, labels)
         provenance = {"model": type(model).__name__} | _provenance(data, training, seed)
         by = {"key": cache_key, **provenance}
@@ -183,6 +185,14 @@ def _provenance(data: Data, training: Training, seed: int) -> dict[str, Any]:
         "torch": str(torch.__version__),  # a class of its own, which no file may hold
         "torch_geometric": torch_geometric.__version__,
     }
+
+
+def _check_trainable(model: nn.Module) -> None:
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise InputError(
+            f"{type(model).__name__} must have weights to train; it has none with "
+            "requires_grad=True. Unfreeze those that are to be trained."
+        )
 
 
 def _check_scores(model: nn.Module, data: Data, labels: Tensor) -> None:
