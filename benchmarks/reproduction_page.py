@@ -17,8 +17,8 @@ from graph_metamers.paper.claims import CHANCE
 from graph_metamers.paper.grid import TITLES, Options
 from graph_metamers.paper.item import SETTINGS, Item, Sheet
 from graph_metamers.paper.items import ITEMS
-from graph_metamers.paper.page import read_sheets, write_page
-from graph_metamers.paper.produce import written
+from graph_metamers.paper.page import outcomes, read_sheets, write_page
+from graph_metamers.paper.produce import whole_command, written
 from graph_metamers.paper.reported import table1
 from graph_metamers.paper.table1 import NEAR
 from graph_metamers.paper.words import cell_text, claim_text
@@ -46,6 +46,8 @@ def text(store: Store) -> str:
     page = (ROOT / "docs" / "reproduction.md.in").read_text()
     page = page.replace("{COVERAGE}", "\n".join(coverage_rows(store)))
     page = page.replace("{COARSE}", coarse_told(store))
+    counts = [f"- {setting}: {told}" for setting, told in outcomes(sheets).items()]
+    page = page.replace("{COUNTS}", "\n".join(counts))
     page = page.replace("{OUTCOMES}", "\n".join(outcome_rows(sheets)))
     page = page.replace("{CLAIMS}", "\n".join(claim_rows(sheets)))
     page = page.replace("{SETTINGS}", "\n".join(tried_rows()))
@@ -65,7 +67,7 @@ def write_sheets(store: Store) -> None:
         for search in SETTINGS:
             options = wanted(item, search)
             results = store.results(item.grid(options))
-            command = f"graph-metamers paper {item.name} --search {search} --seeds {options.seeds}"
+            command = whole_command(item, options)
             if results:
                 written(item, options, results, store, command=command)
     write_page(store.folder)
@@ -108,8 +110,10 @@ def remaining(missing: list[Job], seconds: dict[tuple[str, ...], float]) -> str:
     Variants of a model that cost more make it more, models that are in the cache less.
     """
     known = estimated(missing, seconds)
-    hours, unknown = math.fsum(known) / 3600, len(missing) - len(known)
-    return f"{hours:.1f}" + (f", and {unknown} runs of kinds that were never run" * (unknown > 0))
+    told = [f"{math.fsum(known) / 3600:.1f}"] if known or not missing else []
+    unknown = len(missing) - len(known)
+    told += [f"not known of {unknown} runs, of whose kind none was run"] if unknown else []
+    return "; ".join(told)
 
 
 def estimated(missing: Iterable[Job], seconds: dict[tuple[str, ...], float]) -> list[float]:

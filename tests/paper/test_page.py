@@ -33,7 +33,10 @@ def test_the_page_opens_without_complaint(browser, address, width, scheme):
     page.on("request", lambda request: requests.append(request.url))
     page.goto(address)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.locator("h2").count() == 1 + 2 * len(ITEMS)
+    titles = page.locator("section h2").evaluate_all("all => all.map(title => '#' + title.id)")
+    assert len(titles) == 1 + 2 * len(ITEMS)
+    links = page.locator("nav a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    assert links == titles
     assert page.locator("svg[role=img][aria-label]").count() == 2 * (len(ITEMS) - 2)
     assert complaints == []
     assert requests == [address]

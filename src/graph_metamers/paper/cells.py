@@ -132,7 +132,7 @@ def standard_columns(similarity: str = "feature", *, reported: bool = False) -> 
         for name, short in brief.items()
     }
     return [
-        Column("matched", "match", "count", "runs"),
+        Column("matched", "match", "count"),
         Column("activation_error", "error", "error"),
         Column("null_activation_error", "null", "error"),
         Column(f"start_{similarity}_similarity", "start", "percent"),

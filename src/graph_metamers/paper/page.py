@@ -1,14 +1,15 @@
 """paper.html: every table and figure that was made, ours beside the paper's, on one page."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from graph_metamers.paper.item import SETTINGS, Sheet
+from graph_metamers.paper.item import SETTINGS, Claim, Sheet
 from graph_metamers.paper.items import ITEMS
-from graph_metamers.paper.words import cell_text, claim_text, sorted_by
+from graph_metamers.paper.words import cell_text, claim_text, outcomes_text, sorted_by
 from graph_metamers.report.figures import adapted
 from graph_metamers.report.page import inline_script, rendered
 from graph_metamers.storage import write_text
@@ -25,7 +26,8 @@ def write_page(folder: Path) -> Path:
         for c in s["claims"]
     ]
     script = inline_script("table.js")
-    page = rendered("paper.html", sections=sections, claims=claims, script=script)
+    told = outcomes(sheets)
+    page = rendered("paper.html", sections=sections, claims=claims, outcomes=told, script=script)
     write_text(path, page)
     return path
 
@@ -39,6 +41,14 @@ def read_sheets(folder: Path) -> list[Sheet]:
         for path in sorted(folder.glob(f"{name}-{search}*.json"))
     ]
     return [Sheet.load(path) for path in paths]
+
+
+def outcomes(sheets: Sequence[Sheet]) -> dict[str, str]:
+    """By setting, how many claims hold."""
+    claims: dict[str, list[Claim]] = {}
+    for sheet in sheets:
+        claims.setdefault(sheet.setting, []).extend(sheet.claims)
+    return {setting: outcomes_text(each) for setting, each in claims.items()}
 
 
 def _section(sheet: Sheet, folder: Path) -> dict[str, Any]:

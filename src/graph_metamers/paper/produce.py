@@ -38,7 +38,8 @@ def produce(
             the same setting.
         executor: Who runs the jobs.
         out: The folder: results are kept in it, and looked for.
-        command: What was typed, to be told.
+        command: What was typed, to be told; where the sheet shows more than that makes, the
+            command for all of it is told instead.
         told: Called after every job.
 
     Returns:
@@ -52,7 +53,19 @@ def produce(
         whole = everything(options, path)
         found = [ended.get(job) or store.get(job) for job in item.grid(whole)]
         results = [result for result in found if result is not None]
+        if not ended.keys() >= {result.job for result in results}:  # others made the rest
+            command = whole_command(item, whole)
         return written(item, whole, results, store, command=command)
+
+
+def whole_command(item: Item, options: Options) -> str:
+    """What makes the whole sheet."""
+    asked = {"search": options.search, "seeds": options.seeds}
+    asked |= {"steps": options.steps} if options.steps is not None else {}
+    asked |= {"device": options.device} if options.device != "cpu" else {}
+    return " ".join(
+        ["graph-metamers paper", item.name, *(f"--{name} {value}" for name, value in asked.items())]
+    )
 
 
 def everything(options: Options, path: Path) -> Options:

@@ -4,6 +4,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
@@ -46,6 +47,7 @@ def grid(options: Options) -> list[Job]:
 # Why a cell is not near the paper's, where there is something to say beyond the figures.
 WIDER = "width: at twice ours S_feat is past the paper’s; the paper gives none"
 NEARER = "width in part: at twice ours S_feat is nearer to the paper’s, and still below"
+OURS = "Our Graphormer is a node-level variant; the paper does not say what its own is."
 VARIANT = "model: ours is a node-level variant, and the paper does not say what its own is"
 NEAREST = "search: ours ends at an exact metamer, the nearest to its random start"
 ENDED = "error: ours is ended at 0.01, the paper’s after T steps"
@@ -102,7 +104,7 @@ def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
     reproduced = Claim(
         "The figures of Table 1.",
         "In 22 of the 30 cells S_feat is within 3 points of the paper’s and S_match within 5.",
-        counted_of(len(near), len(told), CELLS, "cells", len(rows) - len(told)),
+        counted_of(len(near), len(told), CELLS, "cells", len(rows) - len(told)) + _fitted(told),
         decided(len(near), len(told), CELLS, 22),
     )
     over_invariant = Claim(
@@ -118,6 +120,18 @@ def claims(rows: Sequence[Row], options: Options) -> list[Claim]:
         *([*_pubmed(told), *_heterophilic(told)] if options.search == "paper" else []),
         *_attention(rows, options),
     ]
+
+
+def _fitted(told: Sequence[Row]) -> str:
+    """What to read the count of near cells with."""
+    name = "feature_similarity"
+    apart = [row[f"start_{name}"] - row[f"paper_{name}"] for row in told]
+    by_chance = sum(abs(difference) <= NEAR[name] for difference in apart)
+    return (
+        " Widths, epochs and T, which the paper leaves open, were chosen for nearness to its "
+        f"figures: a fit, no prediction. In {by_chance} cells S_feat of the random start, "
+        "without any search, is within 3 points too."
+    )
 
 
 def _pubmed(told: Sequence[Row]) -> list[Claim]:
@@ -150,7 +164,8 @@ def _heterophilic(told: Sequence[Row]) -> list[Claim]:
         "For each of the six models S_match on Squirrel and on Chameleon is below that on every "
         "other graph.",
         counted_of(lower, len(whole), len(MODELS), "models")
-        + (f" Not for {', '.join(TITLES[model] for model in higher)}." if higher else ""),
+        + (f" Not for {', '.join(TITLES[model] for model in higher)}." if higher else "")
+        + (f" {OURS}" if "graphormer" in higher else ""),
         decided(lower, len(whole), len(MODELS), len(MODELS)),
     )
     return [claim] if whole else []
@@ -175,7 +190,11 @@ def _attention(rows: Sequence[Row], options: Options) -> list[Claim]:
         pairs = sum(found, Pairs())
         claim = f"{TITLES[attentive]} has a higher CS than the models without attention."
         apart = f"in the model, and so in its units ({WIDTHS[attentive]}, the others {WIDTH})"
-        claims += [rises(claim, pairs, equal=equal, apart=apart)] if pairs.told else []
+        if pairs.told:
+            told = rises(claim, pairs, equal=equal, apart=apart)
+            caveat = " Attention and width are not told apart."
+            caveat += f" {OURS}" if attentive == "graphormer" else ""
+            claims.append(replace(told, found=told.found + caveat))
     return claims
 
 

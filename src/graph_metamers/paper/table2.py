@@ -62,7 +62,7 @@ def columns(options: Options) -> list[Column]:
     return [
         Column("source", "metamers of", "name"),
         Column("target", "seen by", "name"),
-        Column("matched", "match", "count", "runs"),
+        Column("matched", "match", "count"),
         Column("activation_error", "error", "error"),
         Column("null_activation_error", "null", "error"),
         Column("plain", "trained on the graph", "percent", "acc."),
@@ -171,7 +171,8 @@ def _costs(rows: Sequence[Row], name: str, claim: str) -> Claim:
     """A paired test over the seeds, of the mean change over all pairs of different models."""
     threshold = (
         "Over the seeds, the mean change over all pairs of different models is negative "
-        f"(Student’s paired t, p < {LEVEL}); open where it is neither negative nor positive."
+        f"(Student’s paired t, p < {LEVEL}); open where it is neither negative nor positive, "
+        f"or where some of the {PAIRS} pairs are missing."
     )
     changes = [row[f"{name}_changes"] for row in rows]
     seeds = [seed for seed in changes[0] if all(seed in each for each in changes)] if rows else []

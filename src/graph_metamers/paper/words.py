@@ -1,6 +1,7 @@
 """How the cells of a sheet are written, the same on a terminal, in HTML and in Markdown."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from graph_metamers.jobs import Row
@@ -46,6 +47,20 @@ def sorted_by(row: Row, column: Column) -> str:
         return cell_text(row, column)
     value = number(row, column.name)
     return "" if math.isnan(value) else repr(value)
+
+
+def outcomes_text(claims: Iterable[Claim]) -> str:
+    """How many claims hold, do not, and are open.
+
+    >>> claims = [Claim("", "", "", holds) for holds in (True, True, None)]
+    >>> outcomes_text(claims)
+    '3 claims: 2 hold, 0 do not, 1 open'
+    """
+    outcomes = [claim.holds for claim in claims]
+    return (
+        f"{len(outcomes)} claims: {outcomes.count(True)} hold, {outcomes.count(False)} do not, "
+        f"{outcomes.count(None)} open"
+    )
 
 
 def claim_text(claim: Claim) -> str:
