@@ -258,8 +258,8 @@ def section(sheet: Sheet) -> str:
     made = sheet.made
     lines.append(
         f"`{made['command']}`: {made['runs']} runs, {made['hours']} hours of one worker after "
-        f"another; {made['processor']}, torch {made['torch']}, PyTorch Geometric "
-        f"{made['torch_geometric']}, {made['date']}, at {made['commit']}."
+        f"another; {made['processor']}, threads {made['threads']}, torch {made['torch']}, "
+        f"PyTorch Geometric {made['torch_geometric']}, {made['date']}, at {made['commit']}."
     )
     return "\n".join(lines)
 

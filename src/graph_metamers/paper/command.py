@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
@@ -100,10 +101,13 @@ def paper_command(
     )
     items = [item for item in items if item.grid(options)]
     if not items:
+        whole = replace(options, datasets=None, models=None)
+        known = [job.arguments for item in named(name) for job in item.grid(whole)]
+        shown = dict.fromkeys(j["model"] if "model" in j else j["source"] for j in known)
         raise InputError(
             f"{name} has none of the datasets and models that were asked for, with --search "
-            f"{search.value}. "
-            "See graph-metamers paper list, or ask for others."
+            f"{search.value}. It is of {listing(dict.fromkeys(j['dataset'] for j in known))}, and "
+            f"of {listing(shown)}."
         )
     runner = _runner(executor, workers, address, device)
     store = Store(out)

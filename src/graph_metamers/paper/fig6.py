@@ -61,15 +61,15 @@ def variant_name(row: Row) -> str:
     """What differs from the plain model.
 
     >>> variant_name({"activation": "elu", "adversarial": True, "residual": False})
-    'ELU, adversarial'
+    'ELU+adversarial'
     """
     named = {"ELU": row["activation"] == "elu"}
     named |= {name: row[name] for name in ("adversarial", "residual")}
-    return ", ".join(name for name, on in named.items() if on) or "plain"
+    return "+".join(name for name, on in named.items() if on) or "plain"
 
 
 def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) -> None:
-    shown = [row for row in rows if row["variant"].count(",") == 0]
+    shown = [row for row in rows if "+" not in row["variant"]]
     panels(
         figure,
         shown,
