@@ -171,7 +171,7 @@ def _marks(
 
 
 def _below(figure: Figure, handles: list[Line2D]) -> None:
-    handles = [*handles, marker("o", MUTED, PAPER, "hollow: no run matched")]
+    handles = [*handles, marker("o", MUTED, PAPER, "hollow, or no mark: no run that matched")]
     legend = figure.legend(
         handles=handles,
         loc="outside lower center",
