@@ -112,7 +112,7 @@ def remaining(missing: list[Job], seconds: dict[tuple[str, ...], float]) -> str:
     known = estimated(missing, seconds)
     told = [f"{math.fsum(known) / 3600:.1f}"] if known or not missing else []
     unknown = len(missing) - len(known)
-    told += [f"not known of {unknown} runs, of whose kind none was run"] if unknown else []
+    told += [f"unknown for {unknown} runs: none like them was run"] if unknown else []
     return "; ".join(told)
 
 

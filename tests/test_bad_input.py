@@ -133,8 +133,8 @@ BAD_MODELS = {
     "needs what data lacks": (
         Needs,
         r"Needs\.forward needs 'edge_type', which data lacks\. data has 'edge_index', .*'y'\. "
-        r"Say how to call it with forward=lambda model, data: model\(\.\.\.\); on the command line "
-        r"let build\(\) return a model whose forward takes data alone\.",
+        r"Say how to call it with forward=lambda model, data: model\(\.\.\.\), or build a model "
+        r"whose forward takes data alone\.",
     ),
     "lazy": (
         lazy,

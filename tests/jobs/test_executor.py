@@ -70,7 +70,8 @@ def test_whatever_a_job_does_is_a_result(executor, tmp_path):
     said = [one.error.strip().splitlines()[-1] for one in failed]
     assert said == [
         "TypeError: a row holds numbers, texts and truth values; 'value' is: ndarray",
-        "TypeError: tasks:returns must return a list of rows; it returned: NoneType",
+        "TypeError: tasks:returns must return a list of rows, [] where there are none; got: "
+        "NoneType",
         "TypeError: a row must be a dictionary; one is: str",
         "RuntimeError: not yet",
         "SystemExit: 3",

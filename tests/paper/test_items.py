@@ -128,11 +128,10 @@ def test_table1_says_how_far_each_cell_is_from_the_papers():
         ]
         assert all(row["why"].startswith(reason) for row in table1.summary(found, auto))
     reproduced = table1.claims([gcn, gin], options)[0]
-    # The start's 9 % is near the paper's of both.
     assert reproduced.found == (
-        "1 of 2 cells; the grid has 30. Widths, epochs and T, which the paper leaves open, were "
-        "chosen for nearness to its figures: a fit, no prediction. In 2 cells S_feat of the random "
-        "start, without any search, is within 3 points too."
+        "1 of 2 cells; the grid has 30. Widths, and how long models are trained, which the paper "
+        "leaves open, were chosen for nearness to its figures: a fit, no prediction. Of these "
+        "cells 1 are such that S_feat of the random start, without any search, is within 3 points too."
     )
     assert reproduced.holds is None  # 28 are missing
     every = table1.grid(ONE)
@@ -242,6 +241,8 @@ def test_a_layer_without_a_figure_leaves_its_claims_open(name):
         "Layer by layer: 30.00 %, 20.00 %, – (mean of 1, without a test). "
         "The random start has 9.00 %."
     )
+    (unknown, *_) = told(one, start_feature_similarity=math.nan)
+    assert "nan" not in unknown.found
 
 
 def test_table1_reads_the_papers_sentences():
@@ -630,6 +631,7 @@ def test_what_another_process_wrote_meanwhile_is_not_lost(tmp_path):
 
     sheet = produce(item, here, Inline(), tmp_path, command="", told=other)
     assert asked
+    assert sheet.made["command"] == "graph-metamers paper table1 --search paper --seeds 2"
     assert sheet.made["seeds"] == 2
     assert [(row["dataset"], row["runs"]) for row in sheet.rows] == [("cora", 1), ("citeseer", 2)]
 

@@ -5,6 +5,7 @@ import functools
 import re
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -318,20 +319,42 @@ def test_other_settings_do_not_go_on_from_it(small, tmp_path):
     assert same(trained.model, undisturbed.model)
 
 
-def test_frozen_weights_stay(small):
-    def build():
+@pytest.mark.parametrize("attack", [None, AdversarialTraining(steps=2)])
+def test_frozen_weights_stay(attack, small):
+    def build(*, frozen: bool = True):
         model = gm.zoo.GCN(40, 3)
-        model.layer1.requires_grad_(False)
+        model.layer1.requires_grad_(not frozen)
         return model
 
-    trained = gm.zoo.fit(build, small, training=short, progress=False).model
+    fitted = functools.partial(
+        gm.zoo.fit,
+        data=small,
+        training=replace(short, adversarial=attack),
+        cache_key=f"frozen {attack}",
+        progress=False,
+    )
+    fitted(functools.partial(build, frozen=False))  # another one, for the cache
     with torch.random.fork_rng():
         torch.manual_seed(0)
         before = build().state_dict()
-    for name, weight in trained.named_parameters():
-        frozen = name.startswith("layer1.")
-        assert weight.requires_grad is not frozen
-        assert torch.equal(weight, before[name]) is frozen
+    for cached in (False, True):
+        trained = fitted(build)
+        assert trained.cached is cached
+        for name, weight in trained.model.named_parameters():
+            frozen = name.startswith("layer1.")
+            assert weight.requires_grad is not frozen
+            assert torch.equal(weight, before[name]) is frozen
+
+
+def test_weights_on_which_nothing_depends(small):
+    class Spare(gm.zoo.GCN):
+        def __init__(self) -> None:
+            super().__init__(40, 3)
+            self.requires_grad_(False)
+            self.spare = nn.Parameter(torch.ones(2))
+
+    with pytest.raises(gm.InputError, match="Spare's class scores must depend on weights with req"):
+        gm.zoo.fit(Spare, small, training=short, progress=False)
 
 
 def test_without_weights_to_train(small):

@@ -79,14 +79,16 @@ class Job:
             work: A folder of its own, which exists.
 
         Raises:
-            TypeError: It returns something else than rows of numbers and texts.
+            TypeError: The task returns something else than a list of rows of numbers and texts.
         """
         module, _, name = self.task.partition(":")
         function = getattr(importlib.import_module(module), name)
         rows: object = function(work, **self.arguments)
         if not isinstance(rows, list):
             kind = type(rows).__name__
-            raise TypeError(f"{self.task} must return a list of rows; it returned: {kind}")
+            raise TypeError(
+                f"{self.task} must return a list of rows, [] where there are none; got: {kind}"
+            )
         return [_plain(row) for row in cast("list[object]", rows)]
 
     def __str__(self) -> str:

@@ -151,7 +151,8 @@ def rises(
         "neither way; open where such pairs, or missing ones, would decide."
     )
     silent = pairs.told - len(pairs.changes)
-    left = f" {silent} more cannot be compared." if silent else ""
+    more = " more" if pairs.changes else ""
+    left = f" {silent}{more} cannot be compared." if silent else ""
     if pairs.told < pairs.whole:
         left += f" The grid has {pairs.whole}."
     if not pairs.changes:

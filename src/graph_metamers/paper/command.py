@@ -106,8 +106,8 @@ def paper_command(
         shown = dict.fromkeys(j["model"] if "model" in j else j["source"] for j in known)
         raise InputError(
             f"{name} has none of the datasets and models that were asked for, with --search "
-            f"{search.value}. It is of {listing(dict.fromkeys(j['dataset'] for j in known))}, and "
-            f"of {listing(shown)}."
+            f"{search.value}. Its graphs are "
+            f"{listing(dict.fromkeys(j['dataset'] for j in known))}; its models {listing(shown)}."
         )
     runner = _runner(executor, workers, address, device)
     store = Store(out)

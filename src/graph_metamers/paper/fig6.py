@@ -63,13 +63,17 @@ def variant_name(row: Row) -> str:
     >>> variant_name({"activation": "elu", "adversarial": True, "residual": False})
     'ELU+adversarial'
     """
+    return "+".join(_switched_on(row)) or "plain"
+
+
+def _switched_on(row: Row) -> list[str]:
     named = {"ELU": row["activation"] == "elu"}
     named |= {name: row[name] for name in ("adversarial", "residual")}
-    return "+".join(name for name, on in named.items() if on) or "plain"
+    return [name for name, on in named.items() if on]
 
 
 def draw(figure: Figure, rows: Sequence[Row], options: Options, store: Store) -> None:
-    shown = [row for row in rows if "+" not in row["variant"]]
+    shown = [row for row in rows if len(_switched_on(row)) <= 1]
     panels(
         figure,
         shown,

@@ -76,8 +76,8 @@ def layer_claim(
     texts = (ABSENT if math.isnan(value) else f"{100 * value:.2f} %" for value in values)
     runs = ", ".join(str(n) for n in sorted({row["averaged"] for row in rows}))
     found = f"Layer by layer: {', '.join(texts)} (mean of {runs}, without a test)."
-    starts = [row[f"start_{name}"] for row in rows if f"start_{name}" in row]
-    if starts:
+    starts = [row.get(f"start_{name}", math.nan) for row in rows]
+    if starts and all(map(math.isfinite, starts)):
         found += f" The random start has {100 * statistics.fmean(starts):.2f} %."
     return Claim(claim, f"{threshold}.", found, holds(values) if whole else None)
 

@@ -171,7 +171,10 @@ def _marks(
 
 
 def _below(figure: Figure, handles: list[Line2D]) -> None:
-    handles = [*handles, marker("o", MUTED, PAPER, "hollow, or no mark: no run that matched")]
+    handles = [
+        *handles,
+        marker("o", MUTED, PAPER, "hollow: no run matched; no mark: no run to show"),
+    ]
     legend = figure.legend(
         handles=handles,
         loc="outside lower center",

@@ -39,7 +39,7 @@ def produce(
         executor: Who runs the jobs.
         out: The folder: results are kept in it, and looked for.
         command: What was typed, to be told; where the sheet shows more than that makes, the
-            command for all of it is told instead.
+            command for the item's whole grid is told instead.
         told: Called after every job.
 
     Returns:
@@ -59,7 +59,7 @@ def produce(
 
 
 def whole_command(item: Item, options: Options) -> str:
-    """What makes the whole sheet."""
+    """A command that makes the whole sheet, and what is missing of it."""
     asked = {"search": options.search, "seeds": options.seeds}
     asked |= {"steps": options.steps} if options.steps is not None else {}
     asked |= {"device": options.device} if options.device != "cpu" else {}
@@ -97,7 +97,7 @@ def written(
         options: Of what it shows.
         results: What was run of that.
         store: Its folder.
-        command: What was typed.
+        command: What makes it.
     """
     done = [result for result in results if not result.error]
     rows = item.summary(results, options)

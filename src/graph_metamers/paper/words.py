@@ -50,16 +50,16 @@ def sorted_by(row: Row, column: Column) -> str:
 
 
 def outcomes_text(claims: Iterable[Claim]) -> str:
-    """How many claims hold, do not, and are open.
+    """How many claims came out how.
 
     >>> claims = [Claim("", "", "", holds) for holds in (True, True, None)]
     >>> outcomes_text(claims)
-    '3 claims: 2 hold, 0 do not, 1 open'
+    '3 claims; holds: 2, does not hold: 0, open: 1'
     """
     outcomes = [claim.holds for claim in claims]
     return (
-        f"{len(outcomes)} claims: {outcomes.count(True)} hold, {outcomes.count(False)} do not, "
-        f"{outcomes.count(None)} open"
+        f"{len(outcomes)} claims; holds: {outcomes.count(True)}, "
+        f"does not hold: {outcomes.count(False)}, open: {outcomes.count(None)}"
     )
 
 

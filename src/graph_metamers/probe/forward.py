@@ -19,9 +19,9 @@ Forward = Callable[[nn.Module, Data], Any]
 GRAPH_ARGUMENTS = ("x", "edge_index", "edge_weight", "edge_attr", "batch", "adj_t", "pos")
 WHOLE_GRAPH = ("data", "graph", "g", "batch")
 
-SAY_HOW = (
-    "Say how to call it with forward=lambda model, data: model(...); on the command line let "
-    "build() return a model whose forward takes data alone."
+HOW_TO_CALL = (
+    "how to call it with forward=lambda model, data: model(...), or build a model whose "
+    "forward takes data alone."
 )
 
 
@@ -59,12 +59,12 @@ def bind_forward(model: nn.Module, data: Data) -> Forward:
         elif parameter.default is parameter.empty:
             raise InputError(
                 f"{type(model).__name__}.forward needs '{parameter.name}', which data lacks. "
-                f"data has {listing(sorted(data.keys()))}. {SAY_HOW}"
+                f"data has {listing(sorted(data.keys()))}. Say {HOW_TO_CALL}"
             )
     if not fillers:
         raise InputError(
             f"{type(model).__name__}.forward{inspect.signature(model.forward)} does not say "
-            f"what it takes. {SAY_HOW}"
+            f"what it takes. Say {HOW_TO_CALL}"
         )
 
     positional = [fill for p, fill in fillers if p.kind is p.POSITIONAL_ONLY]

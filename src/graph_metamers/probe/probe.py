@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError
 from graph_metamers.probe.checks import check_data, check_model
-from graph_metamers.probe.forward import SAY_HOW, Forward, bind_forward, first_tensor, tensors
+from graph_metamers.probe.forward import HOW_TO_CALL, Forward, bind_forward, first_tensor, tensors
 from graph_metamers.probe.layers import (
     Call,
     Layer,
@@ -104,15 +104,14 @@ class Probe:
         if output is None:
             raise InputError(
                 f"{type(self.model).__name__} must return a floating-point tensor; it returned "
-                "none. Pick it out with forward=lambda model, data: model(...)[...]; on the "
-                "command line let build() return a model that returns it."
+                "none. Pick it out with forward=lambda model, data: model(...)[...], or build "
+                "a model that returns it."
             )
         if output.dim() == 0:
             raise InputError(
                 f"{type(self.model).__name__} must return a row for each node, or for each graph; "
                 "it returned a single number. Pick the class scores out with "
-                "forward=lambda model, data: model(...)[...]; on the command line let build() "
-                "return a model that returns them."
+                "forward=lambda model, data: model(...)[...], or build a model that returns them."
             )
         return output
 
@@ -191,7 +190,7 @@ class Probe:
                 raise InputError(
                     f"{type(self.model).__name__} must run on the reference graph; it raised "
                     f"{type(error).__name__}: {str(error).strip()}. Hand in a graph like those "
-                    f"that it was trained on. {SAY_HOW}"
+                    f"that it was trained on, or say {HOW_TO_CALL}"
                 ) from error
         self._overwritten = [
             key

@@ -97,6 +97,12 @@ def run_epochs(
                 seen = training.adversarial.attack(loss_at, x)
             model.train()
             loss = loss_at(seen)
+            if not loss.requires_grad:
+                raise InputError(
+                    f"{type(model).__name__}'s class scores must depend on weights with "
+                    "requires_grad=True; they depend on none. Unfreeze those that are to be "
+                    "trained."
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

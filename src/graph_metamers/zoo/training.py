@@ -126,7 +126,8 @@ def fit(
 
     Args:
         build: Returns the model, with weights to begin with. It is called under the seed. Weights
-            that it freezes (`requires_grad=False`) stay as they are.
+            that it freezes (`requires_grad=False`) stay as they are; buffers, such as a batch
+            norm's means, move.
         data: A graph with `x`, `edge_index`, `y` and train, val and test masks.
         training: How to train; by default as the paper does.
         seed: Seed of the weights and of dropout. The global random state is left as it was.
@@ -138,8 +139,8 @@ def fit(
         The trained model, with its accuracy and provenance.
 
     Raises:
-        InputError: The graph lacks labels or masks, all weights are frozen, or the model returns
-            no score for each node and class.
+        InputError: The graph lacks labels or masks, the model has no weights to train, or it
+            returns no score for each node and class.
 
     Example:
         >>> from graph_metamers import datasets
@@ -159,7 +160,8 @@ def fit(
         _check_trainable(model)
         _check_scores(model, data, labels)
         provenance = {"model": type(model).__name__} | _provenance(data, training, seed)
-        by = {"key": cache_key, **provenance}
+        trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+        by = {"key": cache_key, "trained": trained, **provenance}
         path = None if cache_key is None else _place("own", model, by, labels.device)
         again = functools.partial(
             run_epochs, model, data, labels, masks, training, progress=progress
