@@ -131,7 +131,8 @@ def test_table1_says_how_far_each_cell_is_from_the_papers():
     assert reproduced.found == (
         "1 of 2 cells; the grid has 30. Widths, and how long models are trained, which the paper "
         "leaves open, were chosen for nearness to its figures: a fit, no prediction. Of these "
-        "cells 1 are such that S_feat of the random start, without any search, is within 3 points too."
+        "cells 1 are such that S_feat of the random start, without any search, is within 3 points "
+        "too."
     )
     assert reproduced.holds is None  # 28 are missing
     every = table1.grid(ONE)
