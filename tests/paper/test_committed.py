@@ -79,7 +79,7 @@ def test_missing_runs_are_counted_and_their_hours_are_those_of_like_ones(tmp_pat
     again = [Job.of(job.task, **job.arguments | {"seed": 1}) for job in (first, first, second)]
     usual = page.mean_seconds(store)
     assert page.remaining(again, usual) == "4.0"
-    assert page.remaining(jobs[1:], usual) == ("2.0; unknown for 4 runs: none like them was run")
+    assert page.remaining(jobs[1:], usual) == "2.0; unknown for 4 runs: none like them was run"
     (table1, *_) = page.coverage_rows(store)
     assert "| 3 | 2 of 90 | CiteSeer 15; " in table1.replace("Cora 13; Graphormer 15; ", "")
     assert math.isclose(sum(usual.values()), 10800)
