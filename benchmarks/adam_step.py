@@ -21,9 +21,8 @@ from torch import nn
 from torch_geometric.data import Data
 
 import graph_metamers as gm
-from graph_metamers.probe import Probe
-from graph_metamers.search import Problem
-from graph_metamers.vary import random_features, vary_features
+from graph_metamers.pose import opened, pose
+from graph_metamers.vary.features import random_features
 from machine import provenance
 
 
@@ -66,22 +65,16 @@ def literal(model: nn.Module, data: Data, *, steps: int, seed: int, lr: float) -
 
 def ours(model: nn.Module, data: Data, *, steps: int, seed: int, lr: float) -> Walk:
     """The library's search, told to walk every step."""
-    with Probe(model, data) as probe:
-        targets = probe.targets("layer1")
-        problem = Problem(
-            data=data,
-            vary=vary_features(data),
-            targets=[h.detach() for h in probe.activations(targets, data)],
-            activations=lambda graph: probe.activations(targets, graph),
-            tol=1e-2,
-        )
+    with opened(model, data, None, None) as open_model:
+        problem = pose(open_model, "layer1", tol=1e-2)
         times = [time.perf_counter()]
         solution = gm.Adam(lr=lr, steps=steps, patience=None).run(
             problem,
             torch.Generator().manual_seed(seed),
             watch=lambda done, total, error: times.append(time.perf_counter()),
         )
-    return _walk(times, solution.history[-1])
+    # The loop walks on Eq. 5, of which the FVU is a multiple.
+    return _walk(times, solution.history[-1] / float(problem.match.errors(torch.ones(1, 1))))
 
 
 def _walk(times: list[float], error: float) -> Walk:

@@ -9,7 +9,9 @@ from torch_geometric.data import Data
 from graph_metamers.environment import environment
 
 
-def provenance(data: Data) -> dict[str, Any]:
+def provenance(data: Data | None = None) -> dict[str, Any]:
     """Versions, machine, commit and command."""
     command = shlex.join(["python", *sys.argv])
-    return environment("cpu" if data.x is None else data.x.device) | {"command": command}
+    return environment("cpu" if data is None or data.x is None else data.x.device) | {
+        "command": command
+    }

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 import graph_metamers as gm
-from graph_metamers.probe import Probe, find_linear_read
-from graph_metamers.search import Problem, Search
-from graph_metamers.vary import random_features, vary_features
+from graph_metamers.pose import opened, pose
+from graph_metamers.search import Search
+from graph_metamers.vary.features import random_features
 from machine import provenance
 
 Trace = list[tuple[float, float]]  # seconds, activation error
@@ -111,32 +111,21 @@ def plenoptic(model: nn.Module, data: Data, *, seed: int, goal: float, limit: fl
     return trace
 
 
-def pose(probe: Probe, goal: float) -> Problem:
-    """The first layer's problem."""
-    targets = probe.targets("layer1")
-    return Problem(
-        data=probe.data,
-        vary=vary_features(probe.data),
-        targets=[h.detach() for h in probe.activations(targets, probe.data)],
-        activations=lambda graph: probe.activations(targets, graph),
-        tol=goal,
-        find_read=lambda: find_linear_read(probe, targets),
-    )
-
-
 def ours(
     model: nn.Module, data: Data, search: Search, *, seed: int, goal: float
 ) -> tuple[Trace, str]:
-    """One of the library's searches, to its own end."""
+    """One of the library's searches, to its own end; its errors as Eq. 5, as the loop's."""
     trace = Trace()
-    with Probe(model, data) as probe:
-        problem = pose(probe, goal)
+    with opened(model, data, None, None) as open_model:
+        problem = pose(open_model, "layer1", tol=1e-30)
+        ratio = float(problem.match.errors(torch.ones(1, 1)))  # of the FVU to Eq. 5
+        problem.match.tol = max(goal * ratio, 1e-30)
         began = _now()
         chosen = search.choose(problem)
         chosen.run(
             problem,
             torch.Generator().manual_seed(seed),
-            watch=lambda step, total, error: trace.append((_now() - began, error)),
+            watch=lambda step, total, error: trace.append((_now() - began, error / ratio)),
         )
     return trace, type(chosen).__name__
 

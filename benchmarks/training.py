@@ -1,16 +1,15 @@
 """One epoch of training: messages written and summed as PyG does, and as sparse products.
 
-    python benchmarks/training.py --datasets cora pubmed squirrel --models gcn chebnet gat
+    python benchmarks/training.py --json benchmarks/results/training.json
 
 Each pair is trained in turn in one process, from the same weights and with the same dropout.
-Prints JSON with the median milliseconds an epoch, their ratio, and the largest difference of a
-weight, relative to the largest in its tensor; `--json FILE` also writes it.
+Writes the median milliseconds an epoch, their ratio, and the largest difference of a weight,
+relative to the largest in its tensor.
 """
 
 import argparse
 import contextlib
 import itertools
-import json
 import statistics
 import tempfile
 import time
@@ -23,6 +22,7 @@ from torch import Tensor
 
 import graph_metamers as gm
 from graph_metamers.paper.grid import model_options
+from graph_metamers.storage import write_json
 from graph_metamers.zoo import loop
 from machine import provenance
 
@@ -51,30 +51,20 @@ def epochs_of(
     return [1000 * (b - a) for a, b in itertools.pairwise(times)], list(trained.model.parameters())
 
 
-def measure(dataset: str, model: str, *, epochs: int, rounds: int) -> dict[str, Any]:
-    pairs = [
-        [epochs_of(dataset, model, epochs=epochs, sparse=sparse) for sparse in (False, True)]
-        for _ in range(rounds)
-    ]
-    plain, fast = (
-        statistics.median(each for run in runs for each in run[0])
-        for runs in zip(*pairs, strict=True)
-    )
+def measure(dataset: str, model: str, epochs: int) -> dict[str, Any]:
+    runs = [epochs_of(dataset, model, epochs=epochs, sparse=sparse) for sparse in (False, True)]
+    plain, fast = (statistics.median(times) for times, _ in runs)
+    weights = zip(*(weights for _, weights in runs), strict=True)
     return {
         "dataset": dataset,
         "model": model,
         "messages_ms": round(plain, 1),
         "products_ms": round(fast, 1),
         "ratio": round(plain / fast, 2),
-        "largest_relative_difference": max(difference(a[1], b[1]) for a, b in pairs),
+        "largest_relative_difference": max(
+            float((a - b).detach().abs().max() / a.detach().abs().max()) for a, b in weights
+        ),
     }
-
-
-def difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    return max(
-        float((a - b).detach().abs().max() / a.detach().abs().max())
-        for a, b in zip(ours, theirs, strict=True)
-    )
 
 
 def main() -> None:
@@ -82,24 +72,12 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=["cora", "pubmed", "squirrel"])
     parser.add_argument("--models", nargs="+", default=["gcn", "chebnet", "gat"])
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="also write the result here")
+    parser.add_argument("--json", type=Path, required=True, help="where the result is written")
     asked = parser.parse_args()
-    rows = [
-        measure(dataset, model, epochs=asked.epochs, rounds=asked.rounds)
-        for dataset in asked.datasets
-        for model in asked.models
-    ]
-    result = {
-        "epochs": asked.epochs,
-        "rounds": asked.rounds,
-        "rows": rows,
-        "environment": provenance(gm.datasets.load(asked.datasets[0])),
-    }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if asked.json:
-        asked.json.write_text(text + "\n")
+    pairs = itertools.product(asked.datasets, asked.models)
+    rows = [measure(dataset, model, asked.epochs) for dataset, model in pairs]
+    made = provenance(gm.datasets.load(asked.datasets[0]))
+    write_json(asked.json, {"epochs": asked.epochs, "rows": rows, "environment": made})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import functools
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,23 +21,25 @@ import graph_metamers as gm
 import graph_metamers.report
 from graph_metamers.measure import DISTANCES
 from graph_metamers.storage import finite, write_text
+from helpers import same_metamer, seeded
 
+auditing = sys.modules["graph_metamers.auditing"]
 search = gm.Adam(lr=0.05, steps=15)
 COLUMNS = {
-    "dataset", "model", "layer", "vary", "search", "seed", "status", "activation_error", "steps",
-    "seconds", "feature_similarity", "start_feature_similarity", "prediction_match", "consistency",
+    "dataset", "model", "layer", "vary", "search", "seed", "outcome", "reason", "fvu",
+    "activation_error", "steps", "seconds", "task", "units", "graphs", "feature_similarity",
+    "start_feature_similarity", "prediction_match", "consistency",
 }  # fmt: skip
 
 
-def network(seed: int = 0) -> GCN:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return GCN(40, 16, num_layers=2, out_channels=3)
+def network(seed: int = 0) -> nn.Module:
+    return seeded(lambda: GCN(40, 16, num_layers=2, out_channels=3), seed)
 
 
 run = functools.partial(
     gm.audit, layers=["act", "convs.1"], search=search, seeds=2, dataset="small", progress=False
 )
+few = functools.partial(run, layers=["act"], seeds=1)
 
 
 @pytest.fixture(autouse=True)
@@ -90,107 +91,89 @@ FILES = {
 # ------------------------------------------------------------------------------------- rows
 
 
-def test_one_row_for_each_run(result):
-    assert [(row["layer"], row["seed"]) for row in result.rows] == [
-        ("act", 0),
-        ("act", 1),
-        ("convs.1", 0),
-        ("convs.1", 1),
-    ]
+def test_one_row_for_each_run_which_is_that_metamer(result, small):
+    runs = [("act", 0), ("act", 1), ("convs.1", 0), ("convs.1", 1)]
+    assert [(row["layer"], row["seed"]) for row in result.rows] == runs
     for row in result.rows:
         assert row.keys() >= COLUMNS
         assert (row["dataset"], row["model"]) == ("small", "GCN")
-        assert row["vary"] == "BinaryFeatures"
-        assert row["search"] == "Adam(lr=0.05, steps=15)"
-
-
-def test_a_run_of_an_audit_is_that_metamer(result, small):
+    m = result.metamers[3]
     alone = gm.metamer(network(), small, "convs.1", search=search, seed=1)
-    assert torch.equal(result.metamers[3].data.x, alone.data.x)
-    assert timeless(result.metamers[3].row()) == timeless(alone.row())
+    same_metamer(dataclasses.replace(m, seconds=alone.seconds), alone)
 
 
-def test_summary_recomputed(small):
-    """Means, sample deviations, intervals and counts, by NumPy and SciPy from the rows."""
-    result = run(network(), small, tol=0.5, seeds=3)
-    summary = result.summary()
-    assert [s["layer"] for s in summary] == ["act", "convs.1"]
-    for s in summary:
-        rows = [row for row in result.rows if row["layer"] == s["layer"]]
-        assert (s["runs"], s["matched"], s["impossible"]) == (3, 3, 0)
-        assert (s["dataset"], s["model"]) == ("small", "GCN")
-        assert {"start_consistency", "activation_correlation", "seconds"} <= s.keys()
-        for name in ("activation_error", "seconds", *result.metamers[0].scores):
-            values = np.array([row[name] for row in rows])
-            assert s[name] == pytest.approx(values.mean(), rel=1e-12, nan_ok=True)
-            spread = pytest.approx(values.std(ddof=1), rel=1e-9, abs=1e-15, nan_ok=True)
-            assert s[f"{name}_std"] == spread
-            if name in result.metamers[0].scores and values.std() > 0:
-                ends = scipy.stats.t.interval(0.95, 2, values.mean(), values.std(ddof=1) / 3**0.5)
-                assert (s[f"{name}_low"], s[f"{name}_high"]) == pytest.approx(ends)
+def made_up(result: gm.Audit, outcomes: list[str], values: list[float]) -> gm.Audit:
+    """The same runs at one layer with other outcomes and figures."""
+    changed = [
+        dataclasses.replace(
+            m,
+            layer="act",
+            outcome=gm.Outcome(outcome),
+            fvu=value,
+            scores=m.scores | {"feature_similarity": value},
+        )
+        for m, outcome, value in zip(result.metamers, outcomes, values, strict=True)
+    ]
+    return dataclasses.replace(result, metamers=changed)
 
 
-def test_summary_is_of_the_matched_runs(small):
-    """The error is that of all runs, the scores those of the two that are metamers."""
-    four = functools.partial(run, network(), small, layers=["act"], seeds=4)
-    errors = [m.activation_error for m in four().metamers]
-    tol = sorted(errors)[1]  # two of the four
-    audit = four(tol=tol)
-    (s,) = audit.summary()
-    assert (s["matched"], s["runs"]) == (2, 4)
-    assert s["activation_error"] == pytest.approx(sum(errors) / 4)
-    assert s["null_activation_error"] == min(m.null_activation_error for m in audit.metamers)
-    scores = [m.scores["feature_similarity"] for m in audit.metamers if m.activation_error <= tol]
-    assert s["feature_similarity"] == pytest.approx(sum(scores) / 2)
+def test_a_summary_counts_the_outcomes_and_averages_the_matched(result):
+    """Means, sample deviations and intervals, by NumPy and SciPy."""
+    values = [0.1, 0.25, 0.4, 0.7]
+    (s,) = made_up(result, ["matched", "matched", "matched", "trivial"], values).summary()
+    counts = {outcome: s[outcome] for outcome in gm.Outcome}
+    assert counts == dict.fromkeys(gm.Outcome, 0) | {"matched": 3, "trivial": 1}
+    matched = np.array(values[:3])
+    ends = scipy.stats.t.interval(0.95, 2, matched.mean(), matched.std(ddof=1) / 3**0.5)
+    assert s["runs"] == 4
+    assert s["fvu"] == pytest.approx(np.mean(values))
+    assert s["feature_similarity"] == pytest.approx(matched.mean())
+    assert s["feature_similarity_std"] == pytest.approx(matched.std(ddof=1))
+    assert (s["feature_similarity_low"], s["feature_similarity_high"]) == pytest.approx(ends)
+    (none,) = made_up(result, ["uninformative"] * 4, values).summary()
+    assert math.isnan(none["feature_similarity"])
+    assert none["fvu"] == pytest.approx(np.mean(values))
 
 
-def test_summary_without_a_match_has_no_scores(result):
-    for s in result.summary():
-        assert s["matched"] == 0
-        assert math.isnan(s["feature_similarity"])
-        assert math.isnan(s["start_feature_similarity"])
-        assert math.isfinite(s["activation_error"])
+def test_repr_says_the_error_beside_the_scores_of_what_matched(result):
+    lines = repr(made_up(result, ["matched"] * 4, [0.5] * 4)).splitlines()
+    assert lines[0] == "Audit(GCN on small, 4 of 4 runs matched)"
+    assert lines[1].startswith("  act: FVU 5.0e-01, S_feat 0.500 (start 0.")
+    assert lines[1].endswith(", 4 of 4 matched")
+    none = repr(made_up(result, ["not_matched"] * 4, [0.5] * 4)).splitlines()
+    assert none[1] == "  act: FVU 5.0e-01, 0 of 4 matched"
 
 
 def test_ways_to_vary_are_summarised_apart(small):
-    ways = [gm.BinaryFeatures(), gm.BinaryFeatures(slope=2.0), gm.ContinuousFeatures()]
-    audit = run(network(), small, layers=["act"], vary=ways, seeds=[7])
-    assert [s["vary"] for s in audit.summary()] == [
-        "BinaryFeatures",
-        "BinaryFeatures(slope=2.0)",
-        "ContinuousFeatures",
-    ]
-    assert all(math.isnan(s["activation_error_std"]) for s in audit.summary())
+    ways = [gm.BinaryFeatures(), gm.BinaryFeatures(slope=2.0), {"edge_weight": gm.EdgeWeights()}]
+    audit = few(network(), small, vary=ways, seeds=[7])
+    said = ["BinaryFeatures", "BinaryFeatures(slope=2.0)", "EdgeWeights"]
+    assert [s["vary"] for s in audit.summary()] == said
+    assert all(math.isnan(s["fvu_std"]) for s in audit.summary())
     assert [row["seed"] for row in audit.rows] == [7, 7, 7]
 
 
-def test_layers_by_default(small):
-    assert [row["layer"] for row in run(network(), small, layers=None, seeds=1).rows] == [
-        "convs.0",
-        "act",
-        "convs.1",
-    ]
-    model = gm.zoo.train("gcn", small, training=gm.zoo.Training(epochs=2)).model
-    assert [row["layer"] for row in run(model, small, layers=None, seeds=1).rows] == [
-        "layer1",
-        "layer2",
-    ]
+class Degree(nn.Module):
+    """One branch reads the features, the other the degrees only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.degree = GCNConv(40, 3), nn.Linear(1, 3)
+
+    def forward(self, x, edge_index):
+        return self.conv(x, edge_index) + self.degree(edge_index[1].bincount().float()[:, None])
 
 
-def test_repr_says_the_error_beside_the_scores(small):
-    lines = repr(run(network(), small, tol=0.5)).splitlines()
-    assert lines[0] == "Audit(GCN on small, 4 of 4 runs matched)"
-    assert len(lines) == 3
-    assert re.fullmatch(
-        r"  act: error \d\.\de-\d\d, S_feat 0\.\d{3} \(start 0\.\d{3}\), S_match [01]\.\d{3}, "
-        r"CS 0\.\d{3}, 2 of 2 matched",
-        lines[1],
-    )
-
-
-def test_repr_says_no_scores_where_nothing_matched(result):
-    expected = r"  act: error \d\.\de-\d\d, 0 of 2 matched"
-    assert re.fullmatch(expected, repr(result).splitlines()[1])
+def test_layers_by_default_are_those_that_can_be_reached(small):
+    whole = gm.audit(network(), small, search=search, seeds=1)
+    assert [row["layer"] for row in whole.rows] == ["convs.0", "act", "convs.1"]
+    zoo = gm.audit(gm.zoo.GCN(40, 3), small, search=search, seeds=1)
+    assert [row["layer"] for row in zoo.rows] == ["layer1", "layer2"]
+    result = gm.audit(Degree(), small, search=search, seeds=1)
+    assert [m.layer for m in result.metamers] == ["conv", "output"]
+    assert "does not depend on what varies" in result.question["skipped"]["degree"]
+    with pytest.raises(gm.InputError, match="does not depend"):
+        few(Degree(), small, layers=["degree"])
 
 
 def broken(model: nn.Module, data: Data) -> torch.Tensor:
@@ -199,179 +182,185 @@ def broken(model: nn.Module, data: Data) -> torch.Tensor:
 
 
 def test_runs_that_broke_stand_in_the_audit(small, tmp_path):
-    audit = run(
-        network(),
-        small,
-        layers=[broken, "act"],
-        vary=gm.ContinuousFeatures(low=None),
-        out=tmp_path,
-    )
-    assert [row["status"] for row in audit.rows[:2]] == ["nonfinite"] * 2
-    assert all(math.isnan(row["activation_error"]) for row in audit.rows[:2])
+    vary = gm.ContinuousFeatures(low=None)
+    audit = run(network(), small, layers=[broken, "act"], vary=vary, out=tmp_path)
+    assert ["NaN" in row["reason"] for row in audit.rows] == [True, True, False, False]
     first, second = audit.summary()
     assert (first["matched"], first["runs"]) == (0, 2)
-    assert math.isnan(first["activation_error"])
-    assert math.isnan(first["activation_error_std"])
-    assert math.isfinite(second["activation_error"])
+    assert math.isnan(first["fvu"])
+    assert math.isfinite(second["fvu"])
     held = strict(tmp_path / "audit.json")
-    assert [row["activation_error"] is None for row in held["rows"]] == [True, True, False, False]
-    again = run(
-        network(),
-        small,
-        layers=[broken, "act"],
-        vary=gm.ContinuousFeatures(low=None),
-        out=tmp_path,
-    )
+    assert [row["fvu"] is None for row in held["rows"]] == [True, True, False, False]
+    again = run(network(), small, layers=[broken, "act"], vary=vary, out=tmp_path)
     assert timeless(again.rows) == timeless(audit.rows)
+
+
+def test_the_quality_of_ones_own_model_is_measured(small):
+    trained = gm.zoo.train("gcn", small, training=gm.zoo.Training(epochs=30))
+    measured = gm.audit(trained.model, small, search=gm.Adam(steps=2), seeds=1).quality
+    assert {split: each["accuracy"] for split, each in measured.items()} == pytest.approx(
+        trained.accuracy
+    )
+    unlabelled = small.clone()
+    del unlabelled.y
+    assert few(trained.model, unlabelled, layers=["layer1"]).quality == {}
+    said = {"test": {"auc": 0.7}}
+    assert few(trained.model, small, layers=["layer1"], quality=said).quality == said
 
 
 # ----------------------------------------------------------------------------------- folder
 
 
-def test_the_folder(small, tmp_path):
-    audit = run(network(), small, out=tmp_path / "out", accuracy={"test": 0.5})
-    assert contents(tmp_path / "out") == FILES
-    held = strict(tmp_path / "out" / "audit.json")
-    assert held["schema"] == 1
+def test_the_folder(result, small, tmp_path):
+    audit = run(network(), small, out=tmp_path / "out")
+    result.save(tmp_path / "saved")
+    write_text(tmp_path / "saved" / "report.html", "")
+    assert contents(tmp_path / "out") == contents(tmp_path / "saved") == FILES
+    held, saved = (strict(tmp_path / name / "audit.json") for name in ("out", "saved"))
+    assert timeless(held) == timeless(saved)
     assert held["rows"] == finite(audit.rows)
-    assert held["accuracy"] == {"test": 0.5}
+    assert held["items"] == finite([m.items for m in audit.metamers])
     assert held["question"]["seeds"] == [0, 1]
-    assert {"torch", "torch_geometric", "python", "graph_metamers", "device", "threads"} <= held[
-        "environment"
-    ].keys()
     assert held["environment"]["torch"] == torch.__version__
     assert os.uname().nodename not in (tmp_path / "out" / "audit.json").read_text()
     for m, name in zip(audit.metamers, sorted(f for f in FILES if f.endswith(".pt")), strict=True):
-        assert torch.equal(gm.load(tmp_path / "out" / name).data.x, m.data.x)
-
-
-def test_save_is_out(result, small, tmp_path):
-    run(network(), small, out=tmp_path / "out")
-    result.save(tmp_path / "saved")
-    assert contents(tmp_path / "saved") == contents(tmp_path / "out") == FILES
-    saved, out = (strict(tmp_path / name / "audit.json") for name in ("saved", "out"))
-    assert timeless(saved) == timeless(out)
-    assert [list(row) for row in saved["rows"]] == [list(row) for row in out["rows"]]
+        same_metamer(gm.load(tmp_path / "out" / name), m)
     result.save(tmp_path / "saved")  # twice is as good as once
     assert strict(tmp_path / "saved" / "audit.json") == saved
-
-
-def test_a_folder_without_a_new_distance_is_refused(small, tmp_path, monkeypatch):
-    run(network(), small, layers=["act"], seeds=1, out=tmp_path)
-    mine = dataclasses.replace(DISTANCES["feature_distance"], name="mine")
-    monkeypatch.setitem(DISTANCES, "mine", mine)
-    with pytest.raises(gm.InputError, match=r"another audit \(distances differ\)"):
-        run(network(), small, layers=["act"], seeds=1, out=tmp_path)
-
-
-def test_what_surrounds_the_runs_is_not_measured_again(small, tmp_path, monkeypatch):
-    first = run(network(), small, layers=["act"], seeds=1, out=tmp_path)
-    assert len(first.baselines) == 4
-    assert set(first.theory) == {"act"}
-
-    def fail(*_, **__) -> None:
-        raise AssertionError("measured again")
-
-    for name in ("baselines", "theory"):
-        monkeypatch.setattr(sys.modules["graph_metamers.audit"], name, fail)
-    second = run(network(), small, layers=["act"], seeds=1, out=tmp_path)
-    assert second.baselines == finite(first.baselines)
-    assert second.theory == first.theory
 
 
 def test_what_is_done_is_not_done_again(small, tmp_path, monkeypatch):
     first = run(network(), small, out=tmp_path)
     (tmp_path / "metamers" / "002-convs-1-seed0.pt").unlink()
     done: list[int] = []
-    metamer = gm.metamer
+    searched = auditing.searched
 
-    def counted(*arguments, **settings):
-        done.append(settings["seed"])
-        return metamer(*arguments, **settings)
+    def counted(problem, search, seed, **options):
+        done.append(seed)
+        return searched(problem, search, seed, **options)
 
-    # By its name in sys.modules: gm.audit is the function.
-    monkeypatch.setattr(sys.modules["graph_metamers.audit"], "metamer", counted)
+    def never(*_, **__) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(auditing, "searched", counted)
+    for name in ("baselines_of", "theory"):
+        monkeypatch.setattr(auditing, name, never)
     second = run(network(), small, out=tmp_path)
     assert done == [0]
     assert timeless(second.rows) == timeless(first.rows)
+    assert timeless(second.document()["theory"]) == timeless(first.document()["theory"])
+    assert second.baselines == finite(first.baselines)
     for i in (0, 1, 3):  # these are the old ones, with their times
         assert finite(second.rows[i]) == finite(first.rows[i])
 
 
 def test_what_is_done_is_in_the_folder_at_once(small, tmp_path, monkeypatch):
-    done: list[int] = []
-    metamer = gm.metamer
+    searched = auditing.searched
 
-    def stopped(*arguments, **settings):
-        if len(done) == 2:
+    def stopped(problem, search, seed, **options):
+        if problem.match.labels == ["convs.1"]:
             raise KeyboardInterrupt
-        done.append(settings["seed"])
-        return metamer(*arguments, **settings)
+        return searched(problem, search, seed, **options)
 
-    monkeypatch.setattr(sys.modules["graph_metamers.audit"], "metamer", stopped)
+    monkeypatch.setattr(auditing, "searched", stopped)
     with pytest.raises(KeyboardInterrupt):
         run(network(), small, out=tmp_path)
     assert [row["seed"] for row in strict(tmp_path / "audit.json")["rows"]] == [0, 1]
     assert contents(tmp_path) == {"audit.json", *sorted(FILES)[1:3]}
 
 
+class Scaled(nn.Module):
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.conv, self.slope = seeded(lambda: GCNConv(40, 3)), slope
+
+    def forward(self, x, edge_index):
+        return nn.functional.leaky_relu(self.conv(x, edge_index), self.slope)
+
+
+class Edited(Scaled):
+    def forward(self, x, edge_index):
+        return super().forward(x, edge_index) * 2
+
+
+Edited.__qualname__ = "Scaled"
+LAYERS = [lambda model, data: data.x * 2, lambda model, data: data.x * 3]
+
+# What was asked at first, and what then: each is told by its name.
 OTHERS = {
-    "layers": {"layers": ["act"]},
-    "search": {"search": gm.Adam(lr=0.05, steps=16)},
-    "seeds": {"seeds": [1, 0]},
-    "tol": {"tol": 0.02},
-    "vary": {"vary": gm.BinaryFeatures(margin=1.0)},
-    "dataset": {"dataset": "other"},
-    "model": {"name": "other"},
-    "content of model": {"model": network(seed=1)},
-    "content of data": {"data": gm.datasets.csbm(nodes=60, features=40, density=0.1, seed=1)},
+    "layers": ({}, {"layers": ["convs.1"]}),
+    "search": ({}, {"search": gm.Adam(lr=0.05, steps=16)}),
+    "seeds": ({}, {"seeds": [1]}),
+    "tol": ({}, {"tol": 0.02}),
+    "vary": ({}, {"vary": gm.BinaryFeatures(margin=1.0)}),
+    "task": ({}, {"task": "embedding"}),
+    "dataset": ({}, {"dataset": "other"}),
+    "model": ({}, {"name": "other"}),
+    "content of model": ({}, {"model": network(seed=1)}),
+    "content of data": ({}, {"data": gm.datasets.csbm(nodes=60, features=40, density=0.1, seed=1)}),
+    "content of model, its slope": (
+        {"model": Scaled(0.1), "layers": ["output"]},
+        {"model": Scaled(0.9), "layers": ["output"]},
+    ),
+    "content of model, its forward": (
+        {"model": Scaled(0.1), "layers": ["output"]},
+        {"model": Edited(0.1), "layers": ["output"], "name": "Scaled"},
+    ),
+    "content of model, how it is called": (
+        {"forward": lambda model, data: model(data.x, data.edge_index)},
+        {"forward": lambda model, data: model(data.x * 2, data.edge_index)},
+    ),
+    "content of model, a layer function": ({"layers": LAYERS[:1]}, {"layers": LAYERS[1:]}),
 }
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_another_question_is_refused(what, result, small, tmp_path):
-    result.save(tmp_path)
+def test_another_question_is_refused(what, small, tmp_path):
+    model = network()
+    first, then = ({"model": model, "data": small} | each for each in OTHERS[what])
+    few(**first, out=tmp_path)
+    few(**first, out=tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    other = {"model": network(), "data": small} | OTHERS[what]
-    with pytest.raises(gm.InputError, match=rf"already holds another audit \(.*{what}.* differ\)"):
-        run(**other, out=tmp_path)
+    told = what.partition(",")[0]
+    with pytest.raises(gm.InputError, match=rf"already holds another audit \(.*{told}.* differ\)"):
+        few(**then, out=tmp_path)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-def test_another_forward_is_another_question(small, tmp_path):
-    def forward(scale: float):
-        return lambda model, data: model(data.x * scale, data.edge_index)
+def test_a_folder_without_a_new_distance_is_refused(small, tmp_path, monkeypatch):
+    few(network(), small, out=tmp_path)
+    mine = dataclasses.replace(DISTANCES["feature_distance"], name="mine")
+    monkeypatch.setitem(DISTANCES, "mine", mine)
+    with pytest.raises(gm.InputError, match=r"another audit \(distances differ\)"):
+        few(network(), small, out=tmp_path)
 
-    run(network(), small, forward=forward(1.0), layers=["act"], seeds=1, out=tmp_path)
-    with pytest.raises(gm.InputError, match=r"another audit \(content of model differ\)"):
-        run(network(), small, forward=forward(2.0), layers=["act"], seeds=1, out=tmp_path)
 
-
-def test_a_folder_of_something_else_is_left_alone(result, small, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(gm.InputError, match="must be a folder"):
-        run(network(), small, out=tmp_path / "file")
-    result.save(tmp_path / "out")
-    (tmp_path / "out" / "audit.json").unlink()
-    with pytest.raises(gm.InputError, match=r"holds metamers but no audit\.json"):
-        run(network(), small, out=tmp_path / "out")
-    (tmp_path / "json").mkdir()
-    (tmp_path / "json" / "audit.json").write_text("{half")
-    with pytest.raises(gm.InputError, match="readable JSON"):
-        run(network(), small, out=tmp_path / "json")
-    (tmp_path / "list").mkdir()
-    (tmp_path / "list" / "audit.json").write_text("[]")
-    with pytest.raises(gm.InputError, match="already holds another audit"):
-        run(network(), small, out=tmp_path / "list")
+@pytest.mark.parametrize(
+    ("place", "content", "sentence"),
+    [
+        ("out", "", "must be a folder"),
+        ("out/metamers/000-act-seed0.pt", "", r"holds metamers but no audit\.json"),
+        ("out/audit.json", "{half", "readable JSON"),
+        ("out/audit.json", "[]", "already holds another audit"),
+    ],
+)
+def test_a_folder_of_something_else_is_left_alone(place, content, sentence, small, tmp_path):
+    write_text(tmp_path / place, content)
+    with pytest.raises(gm.InputError, match=sentence):
+        few(network(), small, out=tmp_path / "out")
+    assert contents(tmp_path) == {place}
+    assert (tmp_path / place).read_text() == content
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ({"layers": ["act", "nowhere"]}, "'nowhere' is not a layer"),
+        ({"layers": ["act", "act"]}, "layers must differ from one another; got act twice"),
         ({"layers": []}, r"layers must be a list of layers, one audit row group each; got \[\]"),
         ({"layers": "act"}, "layers must be a list of layers"),
         ({"vary": []}, "vary must name at least one way"),
+        ({"vary": [gm.BinaryFeatures()] * 2}, "vary must hold different ways"),
         (
             {"vary": [gm.BinaryFeatures(), gm.ContinuousFeatures(low=0.5)]},
             "must hold the reference",
@@ -381,6 +370,7 @@ def test_a_folder_of_something_else_is_left_alone(result, small, tmp_path):
         ({"seeds": [1, 1]}, r"different whole numbers, at least one; got \[1, 1\]"),
         ({"seeds": [-1]}, "seeds must be a whole number of at least 0; got -1"),
         ({"tol": -1.0}, "tol must be positive"),
+        ({"task": "clases"}, "is not a task"),
     ],
 )
 def test_mistakes_are_said_before_the_first_search(settings, sentence, small, tmp_path):
@@ -394,20 +384,27 @@ def test_mistakes_are_said_before_the_first_search(settings, sentence, small, tm
 # One process forks all runs, so that PyTorch is imported once. In a child, the renaming of one
 # file waits for ever, before or after it is done; there the parent kills it with SIGKILL.
 KILLER = """
-import json, os, signal, sys, time
+import json, os, signal, sys, time, traceback
 from pathlib import Path
 
 import torch
-import graph_metamers.cli
-from graph_metamers.search import checkpoint
+import graph_metamers as gm
+import graph_metamers.report
+from graph_metamers.storage import write_text
+from torch_geometric.nn import GCN
 
 torch.set_num_threads(1)
+run = sys.modules["graph_metamers.search.run"]
+graph_metamers.report.write_report = lambda audit, path: write_text(path, repr(audit))
 here, marker, resumed = Path(sys.argv[1]), Path(sys.argv[1], "marker"), Path(sys.argv[1], "resumed")
+torch.manual_seed(0)
+model = GCN(40, 16, num_layers=2, out_channels=3)
+data = gm.datasets.csbm(nodes=60, features=40, density=0.1)
 
 
 def child(out, moment):
-    checkpoint.CHECKPOINT_SECONDS = 0.0
-    replace, resume = os.replace, checkpoint.Checkpoint.resumed
+    run.CHECKPOINT_SECONDS = 0.0
+    replace, resume = os.replace, run._Saving.resumed
     left = 0 if moment is None else moment[1]
 
     def watched(source, goal):
@@ -425,26 +422,22 @@ def child(out, moment):
         state = resume(self, device)
         if state is not None:
             with resumed.open("a") as file:
-                print(len(state["history"]), file=file)
+                print(len(state["record"]["history"]), file=file)
         return state
 
-    os.replace, checkpoint.Checkpoint.resumed = watched, counted
-    sys.argv = ["graph-metamers", "audit", "--data", str(here / "graph.pt"), "--model",
-                str(here / "model.py:build"), "--layer", "act", "--seeds", "2", "--steps", "20",
-                "--search", "adam",
-                "--out", str(here / out)]
-    try:
-        graph_metamers.cli.main()
-    except SystemExit as end:
-        os._exit(end.code or 0)
-    finally:
-        os._exit(1)
+    os.replace, run._Saving.resumed = watched, counted
+    gm.audit(model, data, layers=["act"], seeds=2, search=gm.Adam(steps=10), out=here / out)
 
 
-def run(out, moment=None):
+def start(out, moment=None):
     pid = os.fork()
     if pid == 0:
-        child(out, moment)
+        try:
+            child(out, moment)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
     if moment is not None:
         end = time.monotonic() + 60
         while not marker.exists() and os.waitpid(pid, os.WNOHANG) == (0, 0):
@@ -457,10 +450,10 @@ def run(out, moment=None):
     assert (moment is None) == (status == 0), (status, moment)
 
 
-run("undisturbed")
+start("undisturbed")
 for moment in json.loads(sys.argv[2]):
-    run("killed", moment)
-run("killed")
+    start("killed", moment)
+start("killed")
 """
 
 MOMENTS = [
@@ -477,15 +470,7 @@ MOMENTS = [
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-def test_killed_at_any_moment_it_goes_on_to_the_same_result(small, tmp_path):
-    torch.save(small.to_dict(), tmp_path / "graph.pt")
-    (tmp_path / "model.py").write_text(
-        "import torch\n"
-        "from torch_geometric.nn import GCN\n"
-        "def build():\n"
-        "    torch.manual_seed(0)\n"
-        "    return GCN(40, 16, num_layers=2, out_channels=3)\n"
-    )
+def test_killed_at_any_moment_it_goes_on_to_the_same_result(tmp_path):
     (tmp_path / "killer.py").write_text(KILLER)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "killer.py", tmp_path, json.dumps(MOMENTS)],
@@ -497,12 +482,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_result(small, tmp_path):
 
     # It went on from what was saved (3, then 3 + 6), and searched again what was not (none).
     assert [int(n) for n in (tmp_path / "resumed").read_text().split()] == [3, 9, 5]
-    expected = {
-        "audit.json",
-        "report.html",
-        "metamers/000-act-seed0.pt",
-        "metamers/001-act-seed1.pt",
-    }
+    expected = {file for file in FILES if "convs" not in file}
     folders = tmp_path / "undisturbed", tmp_path / "killed"
     for folder in folders:
         assert contents(folder) == expected  # no .part, no checkpoint
@@ -512,86 +492,4 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_result(small, tmp_path):
     for name in expected:
         if name.endswith(".pt"):
             ours, theirs = (gm.load(folder / name) for folder in folders)
-            assert torch.equal(ours.data.x, theirs.data.x)
-            assert ours.history == theirs.history
-
-
-def test_the_same_twice_is_refused(small, tmp_path):
-    model = gm.zoo.GCN(small.num_features, 3)
-    with pytest.raises(
-        gm.InputError, match="layers must differ from one another; got layer1 twice"
-    ):
-        gm.audit(model, small, layers=["layer1", "layer1"])
-    with pytest.raises(gm.InputError, match="vary must differ"):
-        gm.audit(model, small, layers=["layer1"], vary=[gm.BinaryFeatures(), gm.BinaryFeatures()])
-
-
-def test_another_function_of_the_same_name_is_another_question(small, tmp_path):
-    model = gm.zoo.GCN(small.num_features, 3)
-    layers = [
-        lambda model, data: model.layer1(data.x, data.edge_index),
-        lambda model, data: model.layer1(data.x, data.edge_index) * 2,
-    ]
-    settings = {"search": gm.Adam(steps=2), "seeds": 1, "out": tmp_path / "audit"}
-    gm.audit(model, small, layers=[layers[0]], **settings)
-    with pytest.raises(gm.InputError, match=r"another audit .content of model differ"):
-        gm.audit(model, small, layers=[layers[1]], **settings)
-
-
-class Degree(torch.nn.Module):
-    """One branch reads the features, the other the degrees only."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = GCNConv(40, 3)
-        self.degree = torch.nn.Linear(1, 3)
-
-    def forward(self, x, edge_index):
-        count = torch.zeros(len(x), 1).index_add_(
-            0, edge_index[1], torch.ones(edge_index.shape[1], 1)
-        )
-        return self.conv(x, edge_index) + self.degree(count)
-
-
-def test_layers_that_cannot_be_reached_are_left_out_and_said(small):
-    result = gm.audit(Degree(), small, search=gm.Adam(steps=2), seeds=1)
-    assert [m.layer for m in result.metamers] == ["conv", "output"]
-    assert "does not depend on what varies" in result.question["skipped"]["degree"]
-    with pytest.raises(gm.InputError, match="does not depend"):
-        gm.audit(Degree(), small, layers=["degree"], search=gm.Adam(steps=2), seeds=1)
-
-
-class Scaled(torch.nn.Module):
-    def __init__(self, slope):
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv, self.slope = GCNConv(40, 3), slope
-
-    def forward(self, x, edge_index):
-        return torch.nn.functional.leaky_relu(self.conv(x, edge_index), self.slope)
-
-
-def test_an_edited_model_is_another_question(small, tmp_path):
-    """Equal weights are not an equal model."""
-    settings = {"search": gm.Adam(steps=2), "seeds": 1, "out": tmp_path / "audit"}
-    gm.audit(Scaled(0.1), small, layers=["output"], **settings)
-    gm.audit(Scaled(0.1), small, layers=["output"], **settings)
-    with pytest.raises(gm.InputError, match=r"another audit \(content of model differ"):
-        gm.audit(Scaled(0.9), small, layers=["output"], **settings)
-
-    class Edited(Scaled):
-        def forward(self, x, edge_index):
-            return super().forward(x, edge_index) * 2
-
-    Edited.__qualname__ = "Scaled"
-    with pytest.raises(gm.InputError, match=r"another audit \(content of model differ"):
-        gm.audit(Edited(0.1), small, layers=["output"], name="Scaled", **settings)
-
-
-def test_the_accuracy_of_ones_own_model_is_measured(small):
-    model = gm.zoo.train("gcn", small, training=gm.zoo.Training(epochs=30))
-    result = gm.audit(model.model, small, search=gm.Adam(steps=2), seeds=1)
-    assert result.accuracy == pytest.approx(model.accuracy)
-    unlabelled = small.clone()
-    del unlabelled.y
-    assert gm.audit(model.model, unlabelled, search=gm.Adam(steps=2), seeds=1).accuracy == {}
+            same_metamer(dataclasses.replace(ours, seconds=theirs.seconds), theirs)

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import pickle
+from collections.abc import Callable
 from typing import Any
 from urllib.error import URLError
 
@@ -10,18 +11,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.data import HeteroData
+from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 from torch_geometric.nn.models import GCN
 
 import graph_metamers as gm
 from helpers import (
     BAD_FILES,
-    BAD_GRAPHS,
     CLASSES,
     FEATURES,
     HIDDEN,
-    UNSUITABLE_GRAPHS,
     Calls,
     TwoLayers,
     left_as_found,
@@ -39,67 +38,84 @@ def model() -> nn.Module:
 
 
 def metamer(model: Any, data: Any, layer: Any = "act", **settings: Any) -> gm.Metamer:
-    return gm.metamer(model, data, layer, **{"search": QUICK, "progress": False} | settings)
+    return gm.metamer(model, data, layer, **{"search": QUICK} | settings)
 
 
-USES = {
-    "layers": gm.layers,
-    "metamer": metamer,
-    "audit": lambda model, data: gm.audit(model, data, seeds=1, search=QUICK),
-    "metamer of a function": lambda model, data: metamer(model, data, lambda m, d: d.x * 2),
+# ----------------------------------------------------------------------------- graphs
+
+
+def with_entry(name: str, place: tuple[int, int], value: float) -> Callable[[], Data]:
+    def build() -> Data:
+        changed = toy_graph()[name].clone()
+        changed[place] = value
+        return toy_graph(**{name: changed})
+
+    return build
+
+
+X, E = toy_graph().x, toy_graph().edge_index
+COUNT = E.shape[1]
+
+BAD_GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
+    "NaN": (with_entry("x", (3, 2), math.nan), r"data\.x must be finite; .* first in row 3\. Repl"),
+    "infinite": (with_entry("x", (7, 2), -math.inf), r"data\.x must be finite; .* first in row 7"),
+    "integer": (lambda: toy_graph(x=X.long()), r"no float matrix x \(data\.x is int64 \[40, 24\]"),
+    "boolean": (lambda: toy_graph(x=X.bool()), r"no float matrix x \(data\.x is bool \[40, 24\]"),
+    "a list": (lambda: toy_graph(x=X.tolist()), r"no float matrix x\. Say what varies"),
+    "sparse": (lambda: toy_graph(x=X.to_sparse_coo()), "no float matrix x"),
+    "no x": (lambda: toy_graph(x=None), r"no float matrix x\. Say what varies"),
+    "x 1-D": (lambda: toy_graph(x=X[:, 0]), r"no float matrix x \(data\.x is float32 \[40\]"),
+    "no nodes": (
+        lambda: toy_graph(x=torch.zeros(0, FEATURES), edge_index=torch.zeros(2, 0).long()),
+        r"at least one entry; got float32 \[0, 24\]",
+    ),
+    "no features": (lambda: toy_graph(x=torch.zeros(40, 0)), r"one entry; got float32 \[40, 0\]"),
+    "no edge_index": (lambda: toy_graph(edge_index=None), "needs 'edge_index', which data lacks"),
+    "edge too high": (with_entry("edge_index", (0, 5), 40), "nodes 0 to 39 .*; it holds 40"),
+    "edge negative": (with_entry("edge_index", (0, 5), -1), "must point to .*; it holds -1"),
+    "edges transposed": (lambda: toy_graph(edge_index=E.t()), r"Transpose it with .*\.t\(\)"),
+    "an adjacency": (lambda: toy_graph(edge_index=torch.ones(40, 40).long()), "dense_to_sparse"),
+    "edges int32": (lambda: toy_graph(edge_index=E.int()), r"got int32 \[2, .* with .*long\(\)"),
+    "edges float": (lambda: toy_graph(edge_index=E.float()), r"got float32 .* with .*long\(\)"),
+    "edges sparse": (
+        lambda: toy_graph(edge_index=torch.eye(40).to_sparse_coo()),
+        r"Put a sparse adjacency into data\.adj_t",
+    ),
+    "edge_weight too short": (
+        lambda: toy_graph(edge_weight=torch.ones(COUNT - 1)),
+        rf"one row for each of the {COUNT} edges; got float32 \[{COUNT - 1}\]\. Give each",
+    ),
+    "edge_attr too long": (
+        lambda: toy_graph(edge_attr=torch.ones(COUNT + 2, 3)),
+        rf"one row for each of the {COUNT} edges; got float32 \[{COUNT + 2}, 3\]\. Give each",
+    ),
+    "float64": (lambda: toy_graph(x=X.double()), r"with data\.x\.to\(torch\.float32\)"),
+    "other features": (
+        lambda: toy_graph(x=X[:, :20]),
+        "GCN must run on the reference graph; it raised RuntimeError: mat1 and mat2 shapes",
+    ),
+    **{
+        f"a {type(value).__name__}": (lambda value=value: value, sentence)
+        for value, sentence in [
+            (None, "data must be a torch_geometric Data, .*; got NoneType"),
+            ((1, 2), "data must be a torch_geometric Data, .*; got tuple"),
+            (torch.eye(3), "data must be a torch_geometric Data, .*; got Tensor"),
+            ({"x": 1}, "no float matrix x"),
+        ]
+    },
 }
 
 
-@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-@pytest.mark.parametrize(
-    ("graph", "sentence"),
-    [*BAD_GRAPHS.values(), *UNSUITABLE_GRAPHS.values()],
-    ids=[*BAD_GRAPHS, *UNSUITABLE_GRAPHS],
-)
-def test_a_graph_that_cannot_be_used(graph, sentence, use, model):
+@pytest.mark.parametrize(("graph", "sentence"), BAD_GRAPHS.values(), ids=BAD_GRAPHS)
+def test_a_graph_that_cannot_be_used(graph, sentence, model):
     data = graph()
-    with left_as_found(model), pytest.raises(gm.InputError, match=sentence):
-        use(model, data)
+    with left_as_found(model), unchecked_types():
+        with pytest.raises(gm.InputError, match=sentence) as told:
+            metamer(model, data)
+        assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize(("graph", "sentence"), BAD_GRAPHS.values(), ids=BAD_GRAPHS.keys())
-def test_a_graph_that_no_model_can_be_trained_on(graph, sentence):
-    with pytest.raises(gm.InputError, match=sentence):
-        gm.zoo.train("gcn", graph())
-
-
-@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-@pytest.mark.parametrize(
-    ("data", "got"),
-    [
-        (None, "NoneType"),
-        ({"x": 1}, "dict"),
-        ((1, 2), "tuple"),
-        (HeteroData(), "HeteroData"),
-        (torch.eye(3), "Tensor"),
-    ],
-)
-def test_data_that_is_no_graph(data, got, use, model):
-    sentence = rf"data must be a torch_geometric\.data\.Data; got {got}\. Build one with Data\("
-    with unchecked_types(), pytest.raises(gm.InputError, match=sentence):
-        use(model, data)
-
-
-@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-@pytest.mark.parametrize(
-    ("model", "got"),
-    [
-        (None, "NoneType"),
-        ("gcn", "str"),
-        (lambda x, edge_index: x, "function"),
-        (GCN, "type"),
-        ({"weights": 1}, "dict"),
-    ],
-)
-def test_a_model_that_is_none(model, got, use):
-    sentence = rf"model must be a torch\.nn\.Module; got {got}\. Wrap a function in a module"
-    with unchecked_types(), pytest.raises(gm.InputError, match=sentence):
-        use(model, toy_graph())
+# ----------------------------------------------------------------------------- models and layers
 
 
 class Needs(nn.Module):
@@ -111,51 +127,29 @@ class Needs(nn.Module):
         return self.conv(x, edge_index)
 
 
-def lazy() -> nn.Module:
-    return GCN(-1, HIDDEN, 2, CLASSES)
-
-
-def half_lazy() -> nn.Module:
-    return TwoLayers(conv2=GCNConv(-1, CLASSES))
-
-
-def in_inference_mode() -> nn.Module:
-    with torch.inference_mode():
-        return TwoLayers()
-
-
 def failing(model: Any, x: Tensor, edge_index: Tensor) -> Tensor:
     raise KeyError("missing")
 
 
-# Models that cannot be read at all: said by layers() too.
-BAD_MODELS = {
-    "needs what data lacks": (
-        Needs,
-        r"Needs\.forward needs 'edge_type', which data lacks\. data has 'edge_index', .*'y'\. "
-        r"Say how to call it with forward=lambda model, data: model\(\.\.\.\), or build a model "
-        r"whose forward takes data alone\.",
-    ),
-    "lazy": (
-        lazy,
-        r"model's 'convs\.0\.lin\.weight' has no shape yet \(a lazy module that never ran\)\. Run ",
-    ),
-    "half lazy": (half_lazy, r"model's 'conv2\.lin\.weight' has no shape yet"),
-    "in inference mode": (
-        in_inference_mode,
-        r"model's 'conv1\.bias' was made inside torch\.inference_mode\(\), .* Make the model out",
-    ),
-    "fails": (
-        lambda: Calls(failing),
-        r"Calls must run on the reference graph; it raised KeyError: 'missing'\. Hand in",
-    ),
+BAD_MODELS: dict[str, tuple[Callable[[], Any], str]] = {
+    "needs what data lacks": (Needs, r"needs 'edge_type', which data lacks\. data has .* forward="),
+    "lazy": (lambda: GCN(-1, HIDDEN, 2, CLASSES), r"'convs\.0\.lin\.weight' has no shape yet"),
+    "fails": (lambda: Calls(failing), "it raised KeyError: 'missing'"),
+    "none": (lambda: None, "model must be a torch.nn.Module; got NoneType"),
+    "a function": (lambda: lambda x: x, "got function. Wrap a function in a module"),
+    "a class": (lambda: GCN, "model must be a torch.nn.Module; got type"),
+}
+USES = {
+    "layers": gm.layers,
+    "metamer": metamer,
+    "audit": lambda model, data: gm.audit(model, data, seeds=1, search=QUICK),
 }
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
 @pytest.mark.parametrize(("build", "sentence"), BAD_MODELS.values(), ids=BAD_MODELS.keys())
 def test_a_model_that_cannot_be_read(build, sentence, use):
-    with pytest.raises(gm.InputError, match=sentence):
+    with unchecked_types(), pytest.raises(gm.InputError, match=sentence):
         use(seeded(build), toy_graph())
 
 
@@ -163,63 +157,32 @@ def dropping(model: Any, x: Tensor, edge_index: Tensor) -> Tensor:
     return F.dropout(model.conv(x, edge_index), 0.5)
 
 
-def all_off() -> nn.Module:
-    model = TwoLayers()
-    nn.init.constant_(model.conv1.bias, -100.0)
-    return model
+def with_bias(value: float) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        model = TwoLayers()
+        nn.init.constant_(model.conv1.bias, value)
+        return model
 
-
-def with_nan_weights() -> nn.Module:
-    model = TwoLayers()
-    nn.init.constant_(model.conv1.bias, float("nan"))
-    return model
+    return build
 
 
 # Models with a layer at which nothing can be matched.
 BAD_LAYERS = {
-    "random": (
-        lambda: Calls(dropping),
-        "output",
-        r"The activation at output differs between two runs on the same graph: .* Where it calls "
-        r"F\.dropout, pass training=self\.training\.",
-    ),
-    "all zero": (
-        all_off,
-        "F.relu",
-        r"The activation at F\.relu is zero everywhere \(float32 \[40, 8\]\): every unit is off, "
-        r"so any graph that keeps them off matches\. Choose another layer\.",
-    ),
-    "NaN": (
-        with_nan_weights,
-        "conv1",
-        r"The activation at conv1 holds NaN or infinite entries on the reference graph\. Check ",
-    ),
-    "random after it": (
-        lambda: Calls(dropping),
-        "conv",
-        r"The output of Calls differs between two runs on the same graph: the model draws random ",
-    ),
+    "random": (lambda: Calls(dropping), "output", "differs between two runs on the same graph"),
+    "all zero": (with_bias(-100.0), "F.relu", r"F\.relu is zero everywhere \(float32 \[40, 8\]\)"),
+    "NaN": (with_bias(math.nan), "conv1", "holds NaN"),
+    "random after it": (lambda: Calls(dropping), "conv", "The output of Calls differs between"),
     "NaN after it": (
-        lambda: Calls(lambda m, x, e: m.conv(x, e) * float("nan")),
+        lambda: Calls(lambda m, x, e: m.conv(x, e) * math.nan),
         "conv",
-        r"The output of Calls holds NaN on the reference graph, so that no class can be read from",
+        "The output of Calls holds NaN on the reference graph",
     ),
     "no output": (
         lambda: Calls(lambda m, x, e: m.conv(x, e).argmax(1)),
         "conv",
-        r"Calls must return a floating-point tensor; it returned none\. Pick it out with forward=",
+        "Calls must return a floating-point tensor; it returned none. Pick it out with forward=",
     ),
-    "loss first": (
-        lambda: Calls(lambda m, x, e: (m.conv(x, e).sum(), x)),
-        "conv",
-        r"Calls must return a row for each node, .*; it returned a single number\. Pick the class",
-    ),
-    "unknown": (
-        TwoLayers,
-        "conv3",
-        r"layer='conv3' is not a layer of TwoLayers\. Did you mean 'conv[12]'\? It has 'conv1', "
-        r"'F\.relu', 'conv2'; see graph_metamers\.layers\(model, data\)\.",
-    ),
+    "unknown": (TwoLayers, "conv3", r"'conv3' is not a layer of TwoLayers\. Did you mean 'conv"),
     "ambiguous": (
         lambda: GCN(FEATURES, HIDDEN, 3, CLASSES),
         "act",
@@ -232,109 +195,81 @@ def never(*args: Any, **kwargs: Any) -> Any:
     raise AssertionError("a search began")
 
 
-@pytest.mark.parametrize("use", ["metamer", "audit"])
 @pytest.mark.parametrize(("build", "layer", "sentence"), BAD_LAYERS.values(), ids=BAD_LAYERS.keys())
-def test_a_layer_that_cannot_be_matched(build, layer, sentence, use, monkeypatch, tmp_path):
+def test_a_layer_that_cannot_be_matched(build, layer, sentence, monkeypatch, tmp_path):
     monkeypatch.setattr(gm.Adam, "run", never)  # it is said before the search
     model = seeded(build)
-    uses = {
-        "metamer": lambda: metamer(model, toy_graph(), layer),
-        "audit": lambda: gm.audit(model, toy_graph(), layers=[layer], out=tmp_path / "audit"),
-    }
-    with left_as_found(model), pytest.raises(gm.InputError, match=sentence):
-        uses[use]()
+    with left_as_found(model):
+        with pytest.raises(gm.InputError, match=sentence):
+            metamer(model, toy_graph(), layer)
+        with pytest.raises(gm.InputError, match=sentence):
+            gm.audit(model, toy_graph(), layers=[layer], out=tmp_path / "audit")
     assert not (tmp_path / "audit").exists()
+
+
+# ----------------------------------------------------------------------------- settings
 
 
 def test_binary_features_of_what_is_not_binary(model):
     noise = torch.rand((40, FEATURES), generator=torch.Generator().manual_seed(0))
-    sentence = (
-        r"BinaryFeatures needs data\.x with entries 0 and 1 only; it holds 960 others, such as "
-        r"0\.\d+\. Use vary=ContinuousFeatures\(\)\."
-    )
-    with pytest.raises(gm.InputError, match=sentence):
+    with pytest.raises(gm.InputError, match=r"holds 960 others, such as 0\.\d+"):
         metamer(model, toy_graph(x=noise), vary=gm.BinaryFeatures())
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_binary_features_without_a_choice(value, model):
-    sentence = rf"both zeros and ones; every entry is {value:.0f}, so .* only the reference itself"
-    with pytest.raises(gm.InputError, match=sentence):
+    with pytest.raises(gm.InputError, match=f"every entry is {value:.0f}"):
         metamer(model, toy_graph(x=torch.full((40, FEATURES), value)))
 
 
-NAN = float("nan")
-COUNT = "{} must be a whole number of at least {}; got {}"
-POSITIVE = "{} must be positive and finite; got {}"
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.5, NAN, math.inf, True, "many", None])
-@pytest.mark.parametrize("setting", ["steps", "patience"])
-def test_a_number_of_steps(setting, value):
-    if setting == "patience" and value is None:
-        assert gm.Adam(patience=None).patience is None  # which means: never end early
-        return
-    sentence = COUNT.format(setting, 1, repr(value))
-    with unchecked_types(), pytest.raises(gm.InputError, match=sentence):
-        gm.Adam(**{setting: value})
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, NAN, math.inf])
-def test_a_learning_rate(value):
-    with pytest.raises(gm.InputError, match=POSITIVE.format("lr", value)):
-        gm.Adam(lr=value)
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, NAN, math.inf])
-@pytest.mark.parametrize("use", ["metamer", "audit"])
-def test_a_tolerance(use, value, model):
-    uses = {
-        "metamer": lambda: metamer(model, toy_graph(), tol=value),
-        "audit": lambda: gm.audit(model, toy_graph(), layers=["act"], tol=value),
-    }
-    with pytest.raises(gm.InputError, match=POSITIVE.format("tol", value)):
-        uses[use]()
-
-
-@pytest.mark.parametrize("value", [-1, 0.5, NAN, True, None, "one"])
-def test_a_seed(value, model):
-    sentence = COUNT.format("seed", 0, repr(value))
-    with unchecked_types(), pytest.raises(gm.InputError, match=sentence):
-        metamer(model, toy_graph(), seed=value)
+NAN = math.nan
+WHOLE, POSITIVE = "{} must be a whole number of at least {}; got", "{} must be positive and finite"
+SETTINGS: dict[str, tuple[Callable[[Any], Any], str, list[Any]]] = {
+    "steps": (
+        lambda value: gm.Adam(steps=value),
+        WHOLE.format("steps", 1),
+        [0, -1, 1.5, NAN, math.inf, True, "many", None],
+    ),
+    "patience": (
+        lambda value: gm.Adam(patience=value),
+        WHOLE.format("patience", 1),
+        [0, 1.5, True, "many"],
+    ),
+    "lr": (lambda value: gm.Adam(lr=value), POSITIVE.format("lr"), [0.0, -1.0, NAN, math.inf]),
+    "tol": (
+        lambda value: metamer(GCN(FEATURES, HIDDEN, 2, CLASSES), toy_graph(), tol=value),
+        POSITIVE.format("tol"),
+        [0.0, -1.0, NAN, math.inf],
+    ),
+    "seed": (
+        lambda value: metamer(GCN(FEATURES, HIDDEN, 2, CLASSES), toy_graph(), seed=value),
+        WHOLE.format("seed", 0),
+        [-1, 0.5, NAN, True, None, "one"],
+    ),
+    "seeds": (
+        lambda value: gm.audit(GCN(FEATURES, HIDDEN, 2, CLASSES), toy_graph(), seeds=value),
+        "seeds must be",
+        [0, True, [], [1, 1], [0, -1], [0.5], NAN, "1"],
+    ),
+    "layers": (
+        lambda value: gm.audit(GCN(FEATURES, HIDDEN, 2, CLASSES), toy_graph(), layers=value),
+        "layers must be a list of layers",
+        ["act", [], ()],
+    ),
+}
 
 
 @pytest.mark.parametrize(
-    ("seeds", "sentence"),
-    [
-        (0, COUNT.format("seeds", 1, 0)),
-        (-1, COUNT.format("seeds", 1, -1)),
-        (True, COUNT.format("seeds", 1, True)),
-        ([], r"seeds must be different whole numbers, at least one; got \[\]\."),
-        ([1, 1], r"seeds must be different whole numbers, at least one; got \[1, 1\]\."),
-        ([0, -1], COUNT.format("seeds", 0, -1)),
-        ([0.5], COUNT.format("seeds", 0, 0.5)),
-        ([NAN], COUNT.format("seeds", 0, NAN)),
-        (NAN, COUNT.format("seeds", 0, NAN)),
-        ("1", COUNT.format("seeds", 0, "'1'")),
-    ],
+    ("name", "value"), [(name, value) for name, (_, _, bad) in SETTINGS.items() for value in bad]
 )
-def test_seeds_of_an_audit(seeds, sentence, model):
+def test_a_setting_that_is_out_of_range(name, value):
+    use, sentence, _ = SETTINGS[name]
     with unchecked_types(), pytest.raises(gm.InputError, match=sentence):
-        gm.audit(model, toy_graph(), layers=["act"], seeds=seeds, search=QUICK)
-
-
-@pytest.mark.parametrize("layers", ["act", [], ()])
-def test_layers_of_an_audit(layers, model):
-    with unchecked_types(), pytest.raises(gm.InputError, match=r"layers must be a list of layers"):
-        gm.audit(model, toy_graph(), layers=layers, search=QUICK)
+        use(value)
 
 
 def test_an_unknown_dataset():
-    sentence = (
-        r"dataset='coara' is not a dataset\. Did you mean 'cora'\? Choose among 'csbm', 'cora', "
-        r".*, or hand in your own graph\."
-    )
-    with pytest.raises(gm.InputError, match=sentence):
+    with pytest.raises(gm.InputError, match=r"'coara' is not a dataset\. Did you mean 'cora'\?"):
         gm.datasets.load("coara")
 
 
@@ -347,23 +282,20 @@ def test_a_dataset_that_cannot_be_downloaded(name, monkeypatch, tmp_path):
     monkeypatch.setenv("GRAPH_METAMERS_CACHE", str(tmp_path))
     monkeypatch.setattr("torch_geometric.datasets.Planetoid.download", unreachable)
     monkeypatch.setattr("torch_geometric.datasets.WikipediaNetwork.download", unreachable)
-    sentence = (
-        rf"dataset='{name}' could not be loaded \(URLError: .*no route to host.*\)\. Connect "
-        r"to the internet, or put PyG's raw files into a folder and name it in "
-        r"GRAPH_METAMERS_DATA; dataset='csbm' needs no download\."
-    )
-    with pytest.raises(gm.InputError, match=sentence):
+    with pytest.raises(gm.InputError, match=r"no route to host.*GRAPH_METAMERS_DATA"):
         gm.datasets.load(name)
     assert list((tmp_path / "datasets").iterdir()) == []
 
 
+# ----------------------------------------------------------------------------- files
+
 READERS = {
-    "load": lambda path: gm.load(path),
-    "checkpoint": lambda path: metamer(
-        seeded(lambda: GCN(FEATURES, HIDDEN, 2, CLASSES)), toy_graph(), checkpoint=path
+    "load": (lambda path: gm.load(path), r"a metamer saved by Metamer\.save\(\)"),
+    "checkpoint": (
+        lambda path: metamer(GCN(FEATURES, HIDDEN, 2, CLASSES), toy_graph(), checkpoint=path),
+        "a checkpoint",
     ),
 }
-KINDS = {"load": r"a metamer saved by Metamer\.save\(\)", "checkpoint": "a checkpoint"}
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -372,9 +304,10 @@ def test_a_file_that_holds_something_else(content, reader, tmp_path):
     path, marker = tmp_path / "file.pt", tmp_path / "marker"
     BAD_FILES[content](path, marker)
     before = path.read_bytes()
-    sentence = rf"file\.pt' must be {KINDS[reader]}.*(it cannot be read as one|it holds )"
+    read, kind = READERS[reader]
+    sentence = rf"file\.pt' must be {kind}.*(it cannot be read as one|it holds )"
     with pytest.raises(gm.InputError, match=sentence) as raised:
-        READERS[reader](path)
+        read(path)
     if "malicious" in content:
         assert "was refused, nothing in it was run" in str(raised.value)
     assert not marker.exists()
@@ -394,22 +327,16 @@ def test_the_malicious_files_are_malicious(tmp_path):
         assert marker.is_dir(), content
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_a_dict_of_something_else(reader, tmp_path):
-    torch.save({"weight": torch.ones(2)}, tmp_path / "file.pt")
-    sentence = {
-        "load": r"file\.pt' must be a metamer saved by Metamer\.save\(\); it is not one\.",
-        "checkpoint": r"The checkpoint '.*file\.pt' belongs to another search \(.*\)\. Remove it",
-    }[reader]
-    with pytest.raises(gm.InputError, match=sentence):
-        READERS[reader](tmp_path / "file.pt")
-
-
-def test_a_metamer_that_is_not_there(tmp_path):
-    with pytest.raises(gm.InputError, match=r"no\.pt' must be a metamer .*; there is no such file"):
-        gm.load(tmp_path / "no.pt")
-    with pytest.raises(gm.InputError, match=r"must be a metamer .*; there is no such file"):
-        gm.load(tmp_path)
+def test_a_file_of_something_else_or_of_nothing(tmp_path, model):
+    path = tmp_path / "file.pt"
+    for missing in (path, tmp_path):
+        with pytest.raises(gm.InputError, match=r"must be a metamer .*; there is no such file"):
+            gm.load(missing)
+    torch.save({"weight": torch.ones(2)}, path)
+    with pytest.raises(gm.InputError, match=r"must be a metamer .*; it is not one"):
+        gm.load(path)
+    with pytest.raises(gm.InputError, match=r"'.*file\.pt' belongs to another search"):
+        metamer(model, toy_graph(), checkpoint=path)
 
 
 @pytest.mark.parametrize("place", ["checkpoint", "save", "audit", "audit.save"])
@@ -428,31 +355,6 @@ def test_a_place_below_a_file(place, model, tmp_path, monkeypatch):
     with pytest.raises(gm.InputError, match=r"cannot be made \(.*\)\. Choose another place\."):
         uses[place]()
     assert (tmp_path / "file").read_text() == "kept"
-
-
-def test_a_metamer_cannot_be_saved_over_a_folder(model, tmp_path):
     with pytest.raises(gm.InputError, match=r"cannot be written \(.*\)\. Choose another place\."):
-        metamer(model, toy_graph()).save(tmp_path)
+        m.save(tmp_path)  # over a folder
     assert list(tmp_path.parent.glob("*.part")) == []
-
-
-@pytest.mark.parametrize("what", ["seeds", "layers", "search", "tol", "model"])
-def test_a_folder_that_holds_another_audit(what, model, tmp_path):
-    out = tmp_path / "audit"
-    settings: dict[str, Any] = {"layers": ["act"], "seeds": 1, "search": QUICK, "out": out}
-    gm.audit(model, toy_graph(), **settings)
-    other = {
-        "seeds": {"seeds": 2},
-        "layers": {"layers": ["output"]},
-        "search": {"search": gm.Adam(steps=3)},
-        "tol": {"tol": 0.5},
-        "model": {},
-    }[what]
-    if what == "model":
-        model = seeded(lambda: GCN(FEATURES, HIDDEN, 2, CLASSES), seed=1)
-    sentence = (
-        rf"out='.*audit' already holds another audit \((content of )?{what} differ\)\. "
-        "Choose another folder, or remove this one"
-    )
-    with pytest.raises(gm.InputError, match=sentence):
-        gm.audit(model, toy_graph(), **settings | other)

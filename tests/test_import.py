@@ -27,22 +27,6 @@ state = random.getstate()
 gm.metamer(model, data, "act", search=gm.Adam(steps=2))
 result["random"] = random.getstate() == state
 
-sentences = {}
-for name, call in {
-    "lr": lambda: gm.Adam(lr=0),
-    "slope": lambda: gm.BinaryFeatures(slope=-1),
-    "density": lambda: gm.BinaryFeatures(density="free"),
-    "steps": lambda: gm.Adam(steps=1.5),
-    "activation": lambda: gm.zoo.GCN(40, 3, activation="sine"),
-    "seeds": lambda: gm.audit(model, data, layers=["act"], seeds=[0.5]),
-    "model": lambda: gm.metamer("gcn", data, "act"),
-    "data": lambda: gm.metamer(model, data.x, "act"),
-}.items():
-    try:
-        call()
-    except gm.InputError as error:
-        sentences[name] = str(error)
-result["sentences"] = sentences
 print(json.dumps(result))
 """
 
@@ -66,7 +50,7 @@ def test_the_import_brings_nothing_heavy(name, plain):
 
 
 def test_the_import_brings_itself(plain):
-    assert {"graph_metamers", "graph_metamers.audit"} <= set(plain["brought"])
+    assert {"graph_metamers", "graph_metamers.auditing"} <= set(plain["brought"])
     assert "torch_geometric.nn" in plain["before"]
     assert not any("graph_metamers.report" in name for name in plain["brought"])
 
@@ -78,19 +62,3 @@ def test_every_public_name_is_there(plain):
 
 def test_pythons_random_state_is_not_changed(plain):
     assert plain["random"]
-
-
-def test_sentences_without_the_tests_type_checks(plain):
-    assert plain["sentences"] == {
-        "lr": "lr must be positive and finite; got 0.",
-        "slope": "slope must be positive and finite; got -1. Try 1.0.",
-        "density": "density must be 'fixed', 'per_node' or 'learned'; got 'free'.",
-        "steps": "steps must be a whole number of at least 1; got 1.5.",
-        "activation": "activation='sine' is none of the zoo's. Choose among "
-        "'relu', 'elu', 'leaky_relu', 'gelu', 'silu', 'tanh'.",
-        "seeds": "seeds must be a whole number of at least 0; got 0.5.",
-        "model": "model must be a torch.nn.Module; got str. "
-        "Wrap a function in a module whose forward calls it.",
-        "data": "data must be a torch_geometric.data.Data; got Tensor. "
-        "Build one with Data(x=x, edge_index=edge_index).",
-    }

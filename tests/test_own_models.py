@@ -1,5 +1,9 @@
-"""Users' own models: each gives a real metamer, whose scores hold up when computed by hand."""
+"""Users' own models: each gives a metamer whose scores hold up when computed by hand.
 
+That a model is never entered is asked of itself: of its weights, mode, hooks and counters.
+"""
+
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,13 +16,10 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import (
     ChebConv,
-    GATConv,
     GCNConv,
-    JumpingKnowledge,
     Sequential,
     SGConv,
     TransformerConv,
-    global_mean_pool,
 )
 from torch_geometric.nn.models import GAT, GCN, GIN, GraphSAGE
 
@@ -27,7 +28,6 @@ from helpers import (
     CLASSES,
     FEATURES,
     HIDDEN,
-    SEARCH,
     Calls,
     Diffuse,
     TwoLayers,
@@ -42,6 +42,7 @@ from helpers import (
 )
 
 Read = Callable[[nn.Module, Data], Tensor]
+FEW = gm.Adam(lr=0.1, steps=15)
 
 
 @dataclass
@@ -61,31 +62,26 @@ def check(case: Case, mode: Any = nullcontext) -> gm.Metamer:
     """Build the metamer of a case and hold all of it against what is computed by hand."""
     model, data = seeded(case.build), case.graph()
     edges = {name: value for name, value in data.to_dict().items() if name != "x"}
-    with left_as_found(model):
-        m = gm.metamer(model, data, case.layer, search=SEARCH, forward=case.forward, progress=False)
+    with left_as_found(model), mode():
+        m = gm.metamer(model, data, case.layer, search=FEW, forward=case.forward)
 
-    # The activation error fell clearly, and the graph is another one of the same kind.
-    assert m.activation_error < 0.5 * m.history[0]
-    assert m.activation_error == pytest.approx(min(m.history), rel=1e-4)
+    # The error fell clearly, and the graph is another one of the same kind.
+    assert m.fvu < 0.8 * m.history[0]
     assert not torch.equal(m.data.x, data.x)
     assert m.data.x.sum() == data.x.sum()
     assert set(m.data.x.unique().tolist()) == {0.0, 1.0}
     for name, value in edges.items():
         assert m.data[name] is value or torch.equal(m.data[name].to_dense(), value.to_dense())
 
-    # Its scores are what the untouched model says.
+    # Its scores are what the untouched model says. The search may sum in another order.
     expected = by_hand(model, m, case.read, case.run)
+    assert m.fvu == pytest.approx(expected.pop("fvu"), rel=1e-3)
     assert m.activation_error == pytest.approx(expected.pop("activation_error"), rel=1e-3)
     assert {name: m.scores[name] for name in expected} == pytest.approx(expected, rel=1e-3)
-    # The search may sum in another order than the model.
-    assert m.scores["start_activation_error"] == pytest.approx(m.history[0], rel=1e-5)
-    near = m.activation_error <= m.tol
-    assert m.matched == (near and m.activation_error < m.null_activation_error)
+    assert m.scores["start_fvu"] == pytest.approx(m.history[0], rel=1e-4)
+    assert m.fvu == pytest.approx(min(m.history), rel=1e-4)
     assert m.layer == (case.label or case.layer)
-    assert list(m.layer_errors.values()) == [m.activation_error]
-    x, y = data.x.double(), m.data.x.double()
-    cosine = (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
-    assert torch.allclose(m.node_similarity, cosine, equal_nan=True)
+    assert list(m.layer_errors.values()) == [m.fvu]
     return m
 
 
@@ -95,73 +91,6 @@ def pyg(cls, layers: int = 2, **options):
 
 def output(model: nn.Module, data: Data) -> Tensor:
     return forward_of(model, data)
-
-
-BASIC = {
-    **{f"{c.__name__}-act": Case(pyg(c), "act", at("act")) for c in (GCN, GAT, GraphSAGE)},
-    # GIN calls one activation everywhere, inside its convolutions too.
-    **{f"GIN-act:{i}": Case(pyg(GIN), f"act:{i}", at("act", i)) for i in range(3)},
-    **{
-        f"{c.__name__}-convs.0": Case(pyg(c), "convs.0", at("convs.0"))
-        for c in (GCN, GAT, GraphSAGE, GIN)
-    },
-    **{f"{c.__name__}-output": Case(pyg(c), "output", output) for c in (GCN, GAT, GraphSAGE, GIN)},
-    "hidden-lin": Case(pyg(GCN), "convs.0.lin", at("convs.0.lin")),
-}
-
-
-@pytest.mark.parametrize("case", BASIC.values(), ids=BASIC.keys())
-def test_models_of_pyg(case):
-    m = check(case)
-    assert m.node_errors is not None
-    assert float(m.node_errors.mean()) == pytest.approx(m.activation_error, rel=1e-4)
-    assert m.predictions_agree is not None
-    assert float(m.predictions_agree.double().mean()) == m.scores["prediction_match"]
-
-
-ACTIVATIONS = {
-    "reused-act:0": Case(pyg(GCN, 3), "act:0", at("act", 0)),
-    "reused-act:1": Case(pyg(GCN, 3), "act:1", at("act", 1)),
-    "elu": Case(pyg(GCN, act="elu"), "act", at("act")),
-    "in-place-module": Case(
-        lambda: TwoLayers(lambda m, h: m.relu(h), relu=nn.ReLU(inplace=True)), "relu", at("relu")
-    ),
-    "before-in-place-module": Case(
-        lambda: TwoLayers(lambda m, h: m.relu(h), relu=nn.ReLU(inplace=True)),
-        "conv1",
-        at("conv1"),
-    ),
-    "F.relu": Case(TwoLayers, "F.relu:0", lambda m, d: at("conv1")(m, d).relu(), label="F.relu"),
-    "F.relu-in-place": Case(
-        lambda: TwoLayers(lambda m, h: F.relu(h, inplace=True)),
-        "F.relu",
-        lambda m, d: at("conv1")(m, d).relu(),
-    ),
-    "before-F.relu-in-place": Case(
-        lambda: TwoLayers(lambda m, h: F.relu(h, inplace=True)), "conv1", at("conv1")
-    ),
-    "relu_": Case(
-        lambda: TwoLayers(lambda m, h: h.relu_()),
-        "F.relu_",
-        lambda m, d: at("conv1")(m, d).relu(),
-    ),
-    "before-relu_": Case(lambda: TwoLayers(lambda m, h: h.relu_()), "conv1", at("conv1")),
-    "second-F.tanh": Case(
-        lambda: TwoLayers(lambda m, h: F.tanh(F.tanh(h) - 0.5)),
-        "F.tanh:1",
-        lambda m, d: (at("conv1")(m, d).tanh() - 0.5).tanh(),
-    ),
-    "method": Case(
-        lambda: TwoLayers(lambda m, h: h.sigmoid()),
-        "F.sigmoid",
-        lambda m, d: at("conv1")(m, d).sigmoid(),
-    ),
-}
-
-
-@pytest.mark.parametrize("case", ACTIVATIONS.values(), ids=ACTIVATIONS.keys())
-def test_activations(case):
-    check(case)
 
 
 def trained_norm() -> nn.Module:
@@ -174,36 +103,36 @@ def trained_norm() -> nn.Module:
     return model
 
 
-class Jumping(nn.Module):
-    def __init__(self, mode: str) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList([GCNConv(FEATURES, HIDDEN), GCNConv(HIDDEN, HIDDEN)])
-        self.jump = JumpingKnowledge(mode, HIDDEN, 2)
-        self.lin = nn.Linear(2 * HIDDEN if mode == "cat" else HIDDEN, CLASSES)
-
-    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        xs = []
-        for conv in self.convs:
-            x = conv(x, edge_index).relu()
-            xs.append(x)
-        return self.lin(self.jump(xs))
-
-
-STATE = {
+CASES = {
+    **{f"{c.__name__}-act": Case(pyg(c), "act", at("act")) for c in (GCN, GAT, GraphSAGE)},
+    # GIN calls one activation everywhere, inside its convolutions too.
+    "GIN-act:1": Case(pyg(GIN), "act:1", at("act", 1)),
+    **{f"{c.__name__}-convs.0": Case(pyg(c), "convs.0", at("convs.0")) for c in (GAT, GIN)},
+    "GCN-output": Case(pyg(GCN), "output", output),
+    "hidden-lin": Case(pyg(GCN), "convs.0.lin", at("convs.0.lin")),
+    "reused-act:1": Case(pyg(GCN, 3), "act:1", at("act", 1)),
+    "before-in-place-module": Case(
+        lambda: TwoLayers(lambda m, h: m.relu(h), relu=nn.ReLU(inplace=True)),
+        "conv1",
+        at("conv1"),
+    ),
+    "F.relu": Case(TwoLayers, "F.relu:0", lambda m, d: at("conv1")(m, d).relu(), label="F.relu"),
+    "before-relu_": Case(lambda: TwoLayers(lambda m, h: h.relu_()), "conv1", at("conv1")),
+    "second-F.tanh": Case(
+        lambda: TwoLayers(lambda m, h: F.tanh(F.tanh(h) - 0.5)),
+        "F.tanh:1",
+        lambda m, d: (at("conv1")(m, d).tanh() - 0.5).tanh(),
+    ),
+    "method": Case(
+        lambda: TwoLayers(lambda m, h: h.sigmoid()),
+        "F.sigmoid",
+        lambda m, d: at("conv1")(m, d).sigmoid(),
+    ),
     "batch-norm-left-in-training": Case(trained_norm, "norms.0", at("norms.0")),
     "dropout-left-in-training": Case(
         lambda: GCN(FEATURES, HIDDEN, 2, CLASSES, dropout=0.9).train(), "output", output
     ),
-    "functional-dropout": Case(
-        lambda: TwoLayers(lambda m, h: F.dropout(h, 0.9, m.training)).train(), "output", output
-    ),
-    "jumping-cat": Case(lambda: Jumping("cat"), "jump", at("jump")),
-    "jumping-max": Case(lambda: Jumping("max"), "jump", at("jump")),
-    "jumping-lstm": Case(lambda: Jumping("lstm"), "jump", at("jump")),
-    "pyg's-jumping": Case(pyg(GCN, jk="cat"), "jk", at("jk")),
-    "frozen": Case(
-        lambda: GCN(FEATURES, HIDDEN, 2, CLASSES).requires_grad_(False), "act", at("act")
-    ),
+    "jumping-lstm": Case(pyg(GCN, jk="lstm"), "jk", at("jk")),
     "cheb": Case(lambda: TwoLayers(conv1=ChebConv(FEATURES, HIDDEN, 3)), "conv1", at("conv1")),
     "transformer": Case(
         lambda: TwoLayers(conv1=TransformerConv(FEATURES, HIDDEN)), "conv1", at("conv1")
@@ -219,8 +148,8 @@ STATE = {
 }
 
 
-@pytest.mark.parametrize("case", STATE.values(), ids=STATE.keys())
-def test_states_and_architectures(case):
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_layers_states_and_architectures(case):
     check(case)
 
 
@@ -235,14 +164,14 @@ def cached(stale: str, convolution: str) -> nn.Module:
     }
     model = made[convolution]()
     other = gm.datasets.csbm(nodes=40, features=FEATURES, density=0.2, degree=9.0, seed=3)
-    graph = {"fresh": None, "this": toy_graph(), "another": other}[stale]
+    graph = {"fresh": None, "another": other}[stale]
     if graph is not None:
         model(graph.x, graph.edge_index)
     return model
 
 
 @pytest.mark.parametrize("convolution", ["GCNConv", "SGConv"])
-@pytest.mark.parametrize("stale", ["fresh", "this", "another"])
+@pytest.mark.parametrize("stale", ["fresh", "another"])
 def test_a_cached_convolution(stale, convolution):
     check(Case(lambda: cached(stale, convolution), "conv1", at("conv1")))
 
@@ -361,49 +290,6 @@ def test_ways_to_be_called(case):
     check(case)
 
 
-def test_edge_weights_matter():
-    # Else the case above could not tell whether they are passed.
-    plain, weighted = (
-        gm.metamer(seeded(pyg(GCN)), graph(), "act", search=SEARCH)
-        for graph in (toy_graph, weighted_graph)
-    )
-    assert plain.history[0] != weighted.history[0]
-
-
-def scores(key):
-    return lambda m, d: forward_of(m, d)[key]
-
-
-RETURNS = {
-    "tuple": Case(
-        lambda: Calls(lambda m, x, e: (m.conv(x, e), x.sum())),
-        "output",
-        scores(0),
-        run=scores(0),
-        label="output",
-    ),
-    "dict": Case(
-        lambda: Calls(lambda m, x, e: {"ids": e, "scores": 2 * m.conv(x, e), "loss": x.sum()}),
-        "output",
-        scores("scores"),
-        run=scores("scores"),
-    ),
-    "attention-inside": Case(
-        lambda: Calls(
-            lambda m, x, e: m.conv(x, e, return_attention_weights=True)[0],
-            conv=GATConv(FEATURES, CLASSES),
-        ),
-        "conv",
-        at("conv"),
-    ),
-}
-
-
-@pytest.mark.parametrize("case", RETURNS.values(), ids=RETURNS.keys())
-def test_what_a_model_or_a_layer_returns(case):
-    check(case)
-
-
 def test_a_function_as_layer():
     def after_the_first(model, data):
         return torch.relu(model.conv1(data.x, data.edge_index))
@@ -416,101 +302,67 @@ def test_a_function_as_layer():
 
 def test_several_layers_are_matched_jointly():
     def words(model, data):
-        return data.x.sum(dim=0)
+        return data.x.sum(dim=0)[:, None]
 
     model, data = seeded(pyg(GCN)), toy_graph()
-    with left_as_found(model):
-        m = gm.metamer(model, data, ["convs.0", "output", words], search=SEARCH)
-    assert m.layer == "convs.0 + output + words"
+    m = gm.metamer(model, data, ["convs.0", "output", words], search=FEW)
     reads = {"convs.0": at("convs.0"), "output": output, "words": words}
-    expected = {name: by_hand(model, m, read)["activation_error"] for name, read in reads.items()}
-    correlations = [by_hand(model, m, read)["activation_correlation"] for read in reads.values()]
-    assert m.layer_errors == pytest.approx(expected, rel=1e-3)
-    assert len(set(m.layer_errors.values())) == 3
-    assert m.activation_error == pytest.approx(sum(expected.values()) / 3, rel=1e-3)
-    assert m.scores["activation_correlation"] == pytest.approx(sum(correlations) / 3, rel=1e-3)
-    assert m.activation_error < 0.5 * m.history[0]
-    assert m.node_errors is None  # `words` has no row for each node
+    found = {name: by_hand(model, m, read) for name, read in reads.items()}
+    assert m.layer == "convs.0 + output + words"
+    assert m.layer_errors == pytest.approx({n: f["fvu"] for n, f in found.items()}, rel=1e-3)
+    for name in ("activation_error", "activation_correlation"):
+        mean = sum(f[name] for f in found.values()) / 3
+        value = m.activation_error if name == "activation_error" else m.scores[name]
+        assert value == pytest.approx(mean, rel=1e-3)
+    assert m.row_errors is None  # `words` has no row for each node
 
 
-def test_a_float64_model():
-    model = seeded(pyg(GCN)).double()
-    data = toy_graph(x=toy_graph().x.double())
-    m = gm.metamer(model, data, "act", search=SEARCH)
-    assert m.data.x.dtype == torch.float64
-    assert m.activation_error < 0.5 * m.history[0]
-    error = by_hand(model, m, at("act"))["activation_error"]
-    assert m.activation_error == pytest.approx(error, rel=1e-12)
+def test_two_functions_of_one_name_and_a_module_as_layer():
+    model = Calls(lambda m, x, e: m.conv(x, e))
+    both = [lambda m, d: m.conv(d.x, d.edge_index), lambda m, d: m.conv(d.x, d.edge_index) * 2]
+    m = gm.metamer(model, toy_graph(), both, search=FEW)
+    assert list(m.layer_errors) == ["<lambda>:0", "<lambda>:1"]
+    assert gm.metamer(model, toy_graph(), model.conv, search=FEW).layer == "conv"
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+def test_a_model_of_another_precision(precision):
+    model, data = seeded(pyg(GCN)).to(precision), toy_graph(x=toy_graph().x.to(precision))
+    m = gm.metamer(model, data, "act", search=FEW)
+    assert m.data.x.dtype == precision
+    assert m.fvu < 0.8 * m.history[0]
+    rel = 1e-12 if precision is torch.float64 else 1e-3
+    assert m.fvu == pytest.approx(by_hand(model, m, at("act"))["fvu"], rel=rel)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_under_the_modes_of_the_user(mode):
-    expected = check(BASIC["GCN-act"])
-    m = check(BASIC["GCN-act"], mode)
+    expected, m = check(CASES["GCN-act"]), check(CASES["GCN-act"], mode)
     assert m.history == expected.history
-    assert torch.equal(m.data.x, expected.data.x)
-
-
-@pytest.mark.parametrize("build", [pyg(GraphSAGE), pyg(GIN)], ids=["GraphSAGE", "GIN"])
-def test_a_graph_that_was_made_in_inference_mode(build):
     with torch.inference_mode():
         data = toy_graph()
     assert data.edge_index.is_inference()
-    check(Case(build, "convs.0", at("convs.0"), lambda: data))
+    assert check(Case(pyg(GCN), "act", at("act"), lambda: data)).history == expected.history
 
 
 def test_continuous_features():
     noise = torch.rand((40, FEATURES), generator=torch.Generator().manual_seed(0))
     data, model = toy_graph(x=noise), seeded(pyg(GCN))
-    with left_as_found(model):
-        m = gm.metamer(model, data, "act", search=SEARCH)
+    m = gm.metamer(model, data, "act", search=FEW)
     assert m.vary.startswith("ContinuousFeatures")
     assert float(m.data.x.min()) >= 0
-    assert m.activation_error < 0.5 * m.history[0]
-    error = by_hand(model, m, at("act"))["activation_error"]
-    assert m.activation_error == pytest.approx(error, rel=1e-3)
-
-
-def test_one_score_for_a_whole_graph():
-    class Pooled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = GCNConv(FEATURES, CLASSES)
-
-        def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor) -> Tensor:
-            return global_mean_pool(self.conv(x, edge_index), batch)
-
-    def run(model, data):
-        return model(data.x, data.edge_index, torch.zeros(40, dtype=torch.long))
-
-    m = check(Case(Pooled, "output", run, run=run))
-    assert m.scores["prediction_match"] == 1.0
-    assert m.predictions_agree is None
-    assert m.node_errors is None
+    assert m.fvu == pytest.approx(by_hand(model, m, at("act"))["fvu"], rel=1e-3)
 
 
 def test_a_model_with_hand_set_weights():
     # Node 0 sends to 1 and 2, node 1 to 2. The second of act's outputs is [4 0] at node 2 and 0
     # elsewhere (see helpers): what reaches it is 3·relu(2·2·x₀[0] − 2) of node 1, so a metamer
     # keeps x₀[0] = 1 and is free in all the rest. From starts without it no gradient leads there.
-    data = weighted_path()
     search = gm.Adam(lr=0.1, steps=200, stop_at_tol=True)
-    m = gm.metamer(Diffuse(), data, "act:1", search=search, seed=1)
-    assert m.matched
-    assert m.activation_error == 0.0
+    m = gm.metamer(Diffuse(), weighted_path(), "act:1", search=search, seed=1)
+    assert m.fvu == 0.0
     assert m.data.x[0, 0] == 1
     assert m.data.x.sum() == 4
-
-
-def test_a_saved_metamer_of_a_sparse_graph_comes_back(tmp_path):
-    m = gm.metamer(seeded(pyg(GCN)), sparse_graph(), "act", search=gm.Adam(lr=0.05, steps=5))
-    m.save(tmp_path / "m.pt")
-    back = gm.load(tmp_path / "m.pt")
-    assert torch.equal(back.data.x, m.data.x)
-    assert torch.equal(back.data.adj_t.to_dense(), m.data.adj_t.to_dense())
-    assert by_hand(seeded(pyg(GCN)), back, at("act", run=run_sparse), run_sparse) == by_hand(
-        seeded(pyg(GCN)), m, at("act", run=run_sparse), run_sparse
-    )
 
 
 def test_a_layer_that_does_not_depend_on_the_features():
@@ -520,24 +372,8 @@ def test_a_layer_that_does_not_depend_on_the_features():
             places=nn.Embedding(40, CLASSES),
         )
     )
-    sentence = (
-        r"The activation at places does not depend on what varies \(BinaryFeatures\), so every "
-        r"such graph is a metamer there\. Choose among 'conv', 'output'\."
-    )
-    with left_as_found(model), pytest.raises(gm.InputError, match=sentence):
+    with pytest.raises(gm.InputError, match=r"places does not depend .* among 'conv', 'output'"):
         gm.metamer(model, toy_graph(), "places")
-
-
-def test_of_several_outputs_the_user_says_which_holds_the_scores():
-    """Taking the first would score S_match on an embedding."""
-    model = Calls(lambda m, x, e: (x, m.conv(x, e)))
-    with pytest.raises(gm.InputError, match="returns 2 tensors with a row for each node"):
-        gm.metamer(model, toy_graph(), "conv", search=SEARCH)
-    m = gm.metamer(
-        model, toy_graph(), "conv", search=SEARCH, forward=lambda m, d: m(d.x, d.edge_index)[1]
-    )
-    scores = [model(d.x, d.edge_index)[1].argmax(1) for d in (m.reference, m.data)]
-    assert m.scores["prediction_match"] == (scores[0] == scores[1]).double().mean()
 
 
 def test_what_a_forward_does_to_its_graph_reaches_nobody():
@@ -547,36 +383,110 @@ def test_what_a_forward_does_to_its_graph_reaches_nobody():
 
     reference = toy_graph()
     x = reference.x.clone()
-    model = Calls(lambda m, x, e: m.conv(x, e))
-    m = gm.metamer(model, reference, "conv", search=SEARCH, forward=forward)
-    assert reference.x.equal(x)
-    assert m.activation_error < m.scores["start_activation_error"]
-
-
-def test_a_forward_that_overwrites_its_features():
-    reference = toy_graph()
-    x = reference.x.clone()
     overwriting = Calls(lambda m, x, e: m.conv(x.mul_(0.5), e))
     plain = Calls(lambda m, x, e: m.conv(x * 0.5, e))
     plain.load_state_dict(overwriting.state_dict())
-    m = gm.metamer(overwriting, reference, "conv", search=SEARCH)
+    found = [
+        gm.metamer(overwriting, reference, "conv", search=FEW),
+        gm.metamer(plain, reference, "conv", search=FEW),
+        gm.metamer(plain, reference, "conv", search=FEW, forward=forward),
+    ]
     assert reference.x.equal(x)
-    assert m.data.x.equal(gm.metamer(plain, reference, "conv", search=SEARCH).data.x)
+    assert all(m.data.x.equal(found[0].data.x) for m in found)
 
 
 def test_features_in_column_order():
-    reference = toy_graph()
-    m = gm.metamer(Calls(lambda m, x, e: m.conv(x, e)), reference, "conv", search=SEARCH)
     columns = toy_graph()
     columns.x = columns.x.t().contiguous().t()
     assert not columns.x.is_contiguous()
-    model = Calls(lambda m, x, e: m.conv(x, e))
-    assert gm.metamer(model, columns, "conv", search=SEARCH).activation_error < 1
-    assert m.data.x.shape == columns.x.shape
+    model = seeded(pyg(GCN))
+    found = [gm.metamer(model, graph, "act", search=FEW) for graph in (toy_graph(), columns)]
+    assert found[0].data.x.equal(found[1].data.x)
 
 
-def test_two_functions_of_one_name():
-    model = Calls(lambda m, x, e: m.conv(x, e))
-    both = [lambda m, d: m.conv(d.x, d.edge_index), lambda m, d: m.conv(d.x, d.edge_index) * 2]
-    m = gm.metamer(model, toy_graph(), both, search=SEARCH)
-    assert list(m.layer_errors) == ["<lambda>:0", "<lambda>:1"]
+# ----------------------------------------------------------------------------- it is not entered
+
+
+class Watching(nn.Module):
+    """Notes whoever enters it, in a counter, a buffer, a list, and by hooks into a global list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = GCNConv(FEATURES, HIDDEN, cached=True), GCNConv(HIDDEN, CLASSES)
+        self.norm, self.again = nn.BatchNorm1d(HIDDEN), self.conv2  # one module, two names
+        self.calls, self.switched, self.modes, self.last = 0, 0, [], None
+        self.register_buffer("count", torch.zeros(()))
+        self.conv1.register_forward_hook(lambda m, a, h: SEEN.append(("forward", m.training)))
+        self.conv2.register_forward_pre_hook(lambda m, a: SEEN.append("pre"))
+        self.conv2.register_full_backward_hook(lambda m, a, b: SEEN.append("backward"))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        self.calls += 1
+        self.count += 1
+        self.modes.append((self.training, torch.is_grad_enabled()))
+        self.last = self.norm(self.conv1(x, edge_index)).relu()
+        return self.again(self.last, edge_index)
+
+    def train(self, mode: bool = True) -> "Watching":
+        self.switched += 1
+        return super().train(mode)
+
+
+SEEN: list[Any] = []
+
+
+def watching() -> Watching:
+    """One that was trained a little, with gradients and a history left over."""
+    model, data = seeded(Watching), toy_graph()
+    model(data.x, data.edge_index).sum().backward()
+    model.conv1.bias.requires_grad_(False)
+    SEEN.clear()
+    return model  # pyright: ignore[reportReturnType]
+
+
+USES: dict[str, Callable[[nn.Module], Any]] = {
+    "metamer": lambda model: gm.metamer(model, toy_graph(), "conv1", search=FEW),
+    "edges": lambda model: gm.metamer(
+        model, toy_graph(), "conv1", vary=gm.Edges(), search=gm.EdgeSwap(steps=2)
+    ),
+    "real features": lambda model: gm.metamer(
+        model, toy_graph(x=toy_graph().x + 0.5), "conv1", search=gm.GaussNewton(steps=2)
+    ),
+    "audit": lambda model: gm.audit(model, toy_graph(), search=FEW, seeds=1),
+    "layers": lambda model: gm.layers(model, toy_graph()),
+    "baselines": lambda model: gm.baselines(model, toy_graph(), "conv1"),
+    "metamer_dimension": lambda model: gm.metamer_dimension(model, toy_graph(), "conv1"),
+    "refused": lambda model: refused(model),
+}
+
+
+def refused(model: nn.Module) -> None:
+    with pytest.raises(gm.InputError):
+        gm.metamer(model, toy_graph(), "conv9")
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_model_that_watches_itself_sees_nothing(use):
+    model = watching()
+    with left_as_found(model):
+        use(model)
+    assert SEEN == []
+    assert (model.calls, len(model.modes), float(model.count), model.switched) == (1, 1, 1.0, 0)
+
+
+def test_two_threads_on_one_model_give_the_results_of_one():
+    model, found = seeded(pyg(GCN)), {}
+    expected = [gm.metamer(model, toy_graph(), "act", search=FEW, seed=s) for s in range(3)]
+
+    def work(seed: int) -> None:
+        found[seed] = gm.metamer(model, toy_graph(), "act", search=FEW, seed=seed, progress=False)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    with left_as_found(model):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for m in expected:
+        assert torch.equal(found[m.seed].data.x, m.data.x)
+        assert found[m.seed].items == m.items

@@ -38,7 +38,7 @@ def test_the_other_graphs_run(name, real_data):
     model = gm.zoo.train("gcn", data, training=gm.zoo.Training(epochs=100)).model
     m = gm.metamer(model, data, "layer1", search=gm.Adam(steps=100))
     # The error falls steadily; the predictions follow it.
-    assert m.activation_error < 0.6 * m.scores["start_activation_error"]
+    assert m.fvu < 0.6 * m.scores["start_fvu"]
     assert m.scores["prediction_match"] > m.scores["start_prediction_match"]
     values = [m.scores[name] for name in ("consistency", "activation_correlation")]
     assert all(0 <= value <= 1 for value in values)

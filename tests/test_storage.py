@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from graph_metamers.storage import (
     write_json,
     write_text,
 )
+from helpers import Malicious
 
 
 class Broken(Exception):
@@ -136,51 +136,11 @@ def test_what_is_no_json_is_said(content, tmp_path):
 # ------------------------------------------------------------------------------ load_tensors
 
 
-class Malicious:
-    """Unpickling this touches a file, where anything in it runs."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return (os.system, (f"touch '{self.path}'",))
-
-
-@pytest.mark.parametrize("nested", [False, True])
-@pytest.mark.parametrize("legacy", [False, True])
-def test_nothing_in_a_file_is_run(nested, legacy, tmp_path):
-    path, trap = tmp_path / "file.pt", tmp_path / "sprung"
-    value = {"x": torch.ones(1), "y": [Malicious(trap)]} if nested else Malicious(trap)
-    torch.save(value, path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(InputError, match="nothing in it was run"):
-        load_tensors(path, kind="a metamer")
-    assert not trap.exists()
-    torch.load(path, weights_only=False)  # the trap does work
-    assert trap.exists()
-
-
-def test_a_bare_pickle_is_not_run_either(tmp_path):
-    path, trap = tmp_path / "file.pt", tmp_path / "sprung"
-    path.write_bytes(pickle.dumps(Malicious(trap)))
-    with pytest.raises(InputError, match="must be a metamer"):
-        load_tensors(path, kind="a metamer")
-    assert not trap.exists()
-
-
 def test_a_whole_model_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "model.pt"
     torch.save(nn.Linear(2, 2), path)
     with pytest.raises(InputError, match=r"Save model\.state_dict\(\) or data\.to_dict\(\)"):
         load_tensors(path, kind="a state_dict")
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 no archive", None])
-def test_what_is_no_such_file_is_said(content, tmp_path):
-    path = tmp_path / "file.pt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"file.pt' must be a metamer"):
-        load_tensors(path, kind="a metamer")
 
 
 def test_a_cut_file_is_said(tmp_path):

@@ -1,16 +1,20 @@
 """graph-metamers: which different graphs does a trained graph neural network take for the same?"""
 
-from graph_metamers import datasets, zoo
-from graph_metamers.audit import Audit, audit
-from graph_metamers.baselines import Baseline, baselines
-from graph_metamers.compare import Comparison, compare
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from graph_metamers import datasets, task, zoo
+from graph_metamers.auditing import audit
+from graph_metamers.audits import Audit
+from graph_metamers.baseline import Baseline, baselines
+from graph_metamers.comparison import Comparison, compare
 from graph_metamers.errors import InputError
-from graph_metamers.measure import Verdict
-from graph_metamers.metamer import metamer, metamers
+from graph_metamers.making import metamer, metamers
+from graph_metamers.measure import Outcome
 from graph_metamers.probe import layers
-from graph_metamers.referent import Referent, bayes_referent, model_referent, referent
+from graph_metamers.referents import Referent, bayes_referent, model_referent, referent
 from graph_metamers.result import Metamer, load
-from graph_metamers.search import Adam, Auto, Blocks, EdgeSwap, Exact, GaussNewton, Status, Swap
+from graph_metamers.search import Adam, Auto, EdgeSwap, Exact, GaussNewton, Swap
 from graph_metamers.theory import (
     ActivationVolume,
     MetamerDimension,
@@ -19,7 +23,10 @@ from graph_metamers.theory import (
 )
 from graph_metamers.vary import BinaryFeatures, ContinuousFeatures, Edges, EdgeWeights
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from graph_metamers.report import write_report
+
+__version__ = version("graph-metamers")
 
 __all__ = [
     "ActivationVolume",
@@ -28,7 +35,6 @@ __all__ = [
     "Auto",
     "Baseline",
     "BinaryFeatures",
-    "Blocks",
     "Comparison",
     "ContinuousFeatures",
     "EdgeSwap",
@@ -39,10 +45,9 @@ __all__ = [
     "InputError",
     "Metamer",
     "MetamerDimension",
+    "Outcome",
     "Referent",
-    "Status",
     "Swap",
-    "Verdict",
     "activation_volume",
     "audit",
     "baselines",
@@ -56,5 +61,15 @@ __all__ = [
     "metamers",
     "model_referent",
     "referent",
+    "task",
+    "write_report",
     "zoo",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "write_report":  # Matplotlib takes a second to import
+        from graph_metamers.report import write_report
+
+        return write_report
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

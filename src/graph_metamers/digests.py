@@ -78,6 +78,9 @@ def _feed(update: Callable[[Any], None], value: Any, depth: int) -> None:
 
 
 def _feed_tensor(update: Callable[[Any], None], value: Tensor) -> None:
+    if value.is_meta:  # a shape without values
+        update(f"meta {value.dtype} {list(value.shape)} ".encode())
+        return
     tensor = value.detach().cpu()
     if tensor.layout != torch.strided:
         tensor = tensor.to_sparse_coo().coalesce()

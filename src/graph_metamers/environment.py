@@ -4,6 +4,7 @@ import datetime
 import functools
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,12 @@ import torch_geometric
 
 def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
     """Versions, machine, date and, where the package is run from a checkout, its commit."""
-    from graph_metamers import __version__  # the package is complete only after this module
-
     name = str(device)
     there = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     known = name in there or (name == "cuda" and there)
     graphics = f" ({torch.cuda.get_device_name(name)})" if known else ""
     found = {
-        "graph_metamers": __version__,
+        "graph_metamers": version("graph-metamers"),
         "torch": str(torch.__version__),
         "torch_geometric": torch_geometric.__version__,
         "python": platform.python_version(),

@@ -36,6 +36,21 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def known_name(kind: str, name: str, names: Iterable[str], what: str, *, more: str = "") -> str:
+    """A name in lower case.
+
+    Raises:
+        InputError: It is none of the names.
+    """
+    names = list(names)
+    if name.lower() not in names:
+        raise InputError(
+            f"{kind}='{name}' is not {what}.{suggestion(name.lower(), names)} "
+            f"Choose among {listing(names)}{more}."
+        )
+    return name.lower()
+
+
 def check_same_shape(a: Tensor, b: Tensor) -> None:
     """Raise unless two tensors can be compared entry by entry."""
     if a.shape != b.shape:

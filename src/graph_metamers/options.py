@@ -1,55 +1,72 @@
 """What the commands of the command line share: options, and what is told of them."""
 
+import functools
+import inspect
 import shlex
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
+from typer import Option
 
-from graph_metamers import datasets, zoo
+from graph_metamers import datasets
 from graph_metamers.errors import InputError
 from graph_metamers.jobs import Job, Store
+from graph_metamers.zoo import ACTIVATIONS, GCN, MODELS, AdversarialTraining
 
 LISTS = ("--datasets", "--models")  # options that take several values
 
-DatasetOption = Annotated[
-    str | None,
-    typer.Option("--dataset", help=f"One of: {', '.join(datasets.NAMES)}. (default: csbm)"),
-]
-UndirectedOption = Annotated[
-    bool,
-    typer.Option("--undirected", help="Of --dataset: every edge both ways, no self-loops."),
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", help="Your own graph: a PyG Data, or a dict of tensors, torch.saved."),
-]
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        help=f"{', '.join(zoo.MODELS)} (trained if need be), or your own FILE.py:FACTORY.",
-    ),
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option("--weights", help="The trained state_dict of your model."),
-]
-HiddenOption = Annotated[int | None, typer.Option("--hidden", help="Zoo: units of a layer.")]
-DepthOption = Annotated[int | None, typer.Option("--depth", help="Zoo: number of layers.")]
-ActivationOption = Annotated[
-    str | None,
-    typer.Option("--activation", help=f"Zoo: one of {', '.join(zoo.ACTIVATIONS)}."),
-]
-ResidualOption = Annotated[bool, typer.Option("--residual", help="Zoo: each layer adds its input.")]
-AdversarialOption = Annotated[
-    bool, typer.Option("--adversarial", help="Zoo: train on adversarially perturbed features.")
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, …")]
+DeviceOption = Annotated[str, Option("--device", help="cpu, cuda, cuda:1, …")]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The graph and the model that a command is about: an option for each field."""
+
+    dataset: Annotated[
+        str | None, Option(help=f"One of: {', '.join(datasets.NAMES)}. (default: csbm)")
+    ] = None
+    undirected: Annotated[bool, Option("--undirected", help="Edges both ways, no loops.")] = False
+    data: Annotated[
+        Path | None, Option(help="Your own, torch.saved: graphs of PyG or a dict of tensors.")
+    ] = None
+    model: Annotated[str | None, Option(help="See `models`; or your FILE.py:FACTORY.")] = None
+    weights: Annotated[Path | None, Option(help="The state_dict of your model.")] = None
+    hidden: Annotated[int | None, Option(help="Zoo: units of a layer.")] = None
+    depth: Annotated[int | None, Option(help="Zoo: number of layers.")] = None
+    activation: Annotated[str | None, Option(help=f"Zoo: {', '.join(ACTIVATIONS)}.")] = None
+    residual: Annotated[bool | None, Option("--residual", help="Zoo: skip connections.")] = None
+    adversarial: Annotated[bool, Option("--adversarial", help="Zoo: adversarial training.")] = False
+    device: DeviceOption = "cpu"
+
+    def zoo_options(self, model: str) -> dict[str, Any]:
+        """The options of a zoo model that were given; its own defaults stand for the others."""
+        names = ("hidden", "depth", "activation", "residual")
+        options = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.adversarial:
+            training = MODELS.get(model, GCN).default_training  # others have no options
+            options["training"] = replace(training, adversarial=AdversarialTraining())
+        return options
+
+
+def with_subject(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each field of the `Subject` that is its first argument."""
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        subject = Subject(**{field.name: given.pop(field.name) for field in fields(Subject)})
+        command(subject, **given)
+
+    own = list(inspect.signature(command).parameters.values())[1:]
+    options = [*inspect.signature(Subject).parameters.values(), *own]
+    run.__signature__ = inspect.Signature(options)  # pyright: ignore[reportAttributeAccessIssue]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
 
 
 def spread_lists(words: list[str]) -> list[str]:
@@ -77,7 +94,7 @@ def load_graphs(jobs: Iterable[Job], store: Store) -> None:
     """
     missing = (job.arguments["dataset"] for job in jobs if store.get(job) is None)
     for name in dict.fromkeys(missing):
-        datasets.load(name)
+        datasets.load_nodes(name)
 
 
 @contextmanager

@@ -3,40 +3,63 @@
 import importlib.util
 import inspect
 import sys
+from inspect import Parameter
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from torch import Tensor, nn
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data, HeteroData
+from torch_geometric.data.batch import DynamicInheritanceGetter
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-from torch_geometric.data.storage import GlobalStorage
+from torch_geometric.data.storage import BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
 
 from graph_metamers.errors import InputError, listing, suggestion
+from graph_metamers.inputs import Inputs
 from graph_metamers.storage import load_tensors
 
+GRAPH = "a graph (a PyG Data, HeteroData or Batch, a list of these, or a dict of tensors)"
 
-def load_graph(path: Path) -> Data:
-    """A graph that was saved with `torch.save`: a PyG `Data`, or a dictionary of its tensors.
+
+class _BatchMaker:
+    """Stands in for the object, of no class that could be allowed, by which PyG saves a `Batch`.
+
+    Made without arguments it is this class, and called with a batch's classes an empty batch.
+    """
+
+    def __new__(cls, *bases: Any) -> Any:
+        if bases not in ((), (Batch, Data), (Batch, HeteroData)):
+            raise UnpicklingError(f"no batch is made of {bases}")
+        return Batch(_base_cls=bases[1]) if bases else cls  # pyright: ignore[reportCallIssue]
+
+
+_BatchMaker.__module__ = DynamicInheritanceGetter.__module__
+_BatchMaker.__qualname__ = DynamicInheritanceGetter.__qualname__
+_BATCHES = [type(_BatchMaker(Batch, kind)) for kind in (Data, HeteroData)]
+_STORES = (BaseStorage, EdgeStorage, GlobalStorage, NodeStorage, DataEdgeAttr, DataTensorAttr)
+_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+ALLOWED = (Data, HeteroData, Batch, *_BATCHES, _BatchMaker, *_STORES, list)
+
+
+def load_graph(path: Path) -> Data | HeteroData:
+    """A graph, or a list of graphs as one batch, that was saved with `torch.save`.
 
     Raises:
         InputError: It is no such file, or holds anything that could run.
     """
-    value: Any = load_tensors(
-        path,
-        kind="a graph (a PyG Data or a dict of tensors, saved by torch.save)",
-        allow=(Data, DataEdgeAttr, DataTensorAttr, GlobalStorage),
-    )
-    if isinstance(value, Data):
-        return value
-    if isinstance(value, dict) and all(isinstance(v, Tensor) for v in value.values()):
-        return Data.from_dict(value)
-    raise InputError(
-        f"'{path}' must be a graph (a PyG Data or a dict of tensors, saved by torch.save); "
-        f"it holds {type(value).__name__}."
-    )
+    value: Any = load_tensors(path, kind=GRAPH, allow=ALLOWED)
+    try:
+        if isinstance(value, dict):
+            plain = all(isinstance(part, Tensor) for part in value.values())
+            value = (Data if plain else HeteroData).from_dict(value)
+        graph: Any = Inputs.of(value).graph
+        str(graph)  # a damaged one has no attributes
+    except Exception as error:  # what a damaged file makes of a graph is open
+        raise InputError(f"'{path}' must be {GRAPH}; it holds something else: {error}") from error
+    return graph
 
 
-def load_model(spec: str, weights: Path | None, data: Data) -> nn.Module:
+def load_model(spec: str, weights: Path | None, data: Data | HeteroData) -> nn.Module:
     """The user's own model: FILE.py:FACTORY, called with the graph if it takes an argument.
 
     Raises:
@@ -46,16 +69,11 @@ def load_model(spec: str, weights: Path | None, data: Data) -> nn.Module:
     if not file or not factory:
         raise InputError(f"--model '{spec}' must be FILE.py:FACTORY, or one of the zoo's models.")
     made: Any = _attribute(Path(file), factory)
-    if not isinstance(made, nn.Module):
-        if not callable(made):
-            raise InputError(f"'{factory}' in '{file}' must be a function that returns a model.")
-        takes = [
-            p
-            for p in inspect.signature(made).parameters.values()
-            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        ]
+    if not isinstance(made, nn.Module) and callable(made):
+        parameters = inspect.signature(made).parameters.values()
+        needed = [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
         try:
-            made = made(data) if takes else made()
+            made = made(data) if needed else made()
         except (Exception, SystemExit) as error:
             raise InputError(
                 f"'{factory}' in '{file}' failed ({type(error).__name__}: {error}). It is called "
@@ -63,7 +81,7 @@ def load_model(spec: str, weights: Path | None, data: Data) -> nn.Module:
             ) from error
     if not isinstance(made, nn.Module):
         raise InputError(
-            f"'{factory}' in '{file}' must return a torch.nn.Module; it returned "
+            f"'{factory}' in '{file}' must return a torch.nn.Module, or be one; got "
             f"{type(made).__name__}."
         )
     if weights is not None:

@@ -1,180 +1,250 @@
-"""A reference, a model and what varies become the problem that a search is given."""
+"""A model, a reference and what varies become the problem that a search is given."""
 
-import dataclasses
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from graph_metamers.digests import digest
-from graph_metamers.errors import InputError, check_positive, describe, listing
-from graph_metamers.probe import (
-    Forward,
-    LinearRead,
-    Probe,
-    Target,
-    find_linear_read,
-    record_flows,
-)
-from graph_metamers.probe.layers import duplicates
+from graph_metamers.errors import InputError, describe, listing
+from graph_metamers.inputs import Graph, Inputs
+from graph_metamers.measure import Match
+from graph_metamers.probe import Forward, Layer, Session, Target
 from graph_metamers.search import Problem
 from graph_metamers.similarity import similarity
-from graph_metamers.storage import graph_tensors
-from graph_metamers.vary import Edges, EdgeWeights, Vary, soft_edges
+from graph_metamers.task import Task
+from graph_metamers.vary import Block, Vary, blocks_of, random_inputs, vary_features
+
+STARTS: Final = 9  # random starts at which a layer may move
+
+Varies = Vary | dict[str, Vary] | None
 
 
-def prepared(model: nn.Module, data: Data, vary: Vary | None, forward: Forward | None) -> Data:
-    """The reference with all that varies, to which the model responds as before."""
-    if not isinstance(vary, Vary) or not isinstance(data, Data):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return data  # what is wrong is said when the model is opened
-    graph = vary.prepared(data)
-    if graph is not data:
-        outputs: list[Tensor] = []
-        for each in (data, graph):
-            with Probe(model, each, forward) as probe, torch.no_grad():
-                outputs.append(probe.output(each))
-        if not torch.allclose(*outputs, rtol=1e-3, atol=1e-5 * float(outputs[0].abs().max())):
-            raise InputError(
-                f"{type(model).__name__} responds otherwise once its edges have weights of 1, as "
-                "GCNConv(improved=True) does. Set data.edge_weight to what it was trained with."
-            )
-    return graph
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model opened on a reference, with what varies: what all layers and seeds share."""
+
+    session: Session
+    blocks: tuple[Block, ...]
+
+
+@contextmanager
+def opened(
+    model: nn.Module,
+    data: Graph | Inputs,
+    vary: Any,
+    forward: Forward | None,
+    task: Task | str | None = None,
+) -> Generator[Opened]:
+    """Open a model on the reference with all that varies, to which it responds as before.
+
+    Raises:
+        InputError: The model, the graph or what varies cannot be used.
+    """
+    given = Inputs.of(data)
+    blocks = blocks_of(vary, given, vary_features)
+    inputs = given
+    for block in blocks:
+        inputs = block.vary.prepared(inputs, block.at)
+    for block in blocks:
+        block.check(inputs)
+    with ExitStack() as stack:
+        session = stack.enter_context(Session(model, inputs, forward, task))
+        if inputs is not given:
+            _check_same_response(model, given, session)
+        yield Opened(session, blocks)
+
+
+@torch.no_grad()
+def _check_same_response(model: nn.Module, given: Inputs, session: Session) -> None:
+    with Session(model, given, session.forward) as before:
+        outputs = before.output(before.inputs), session.output(session.inputs)
+    if not torch.allclose(*outputs, rtol=1e-3, atol=1e-5 * float(outputs[0].abs().max())):
+        raise InputError(
+            f"{session.name} responds otherwise once its edges have weights of 1, as "
+            "GCNConv(improved=True) does. Set data.edge_weight to what it was trained with."
+        )
 
 
 def pose(
-    probe: Probe,
-    targets: list[Target],
-    vary: Vary,
+    opened: Opened,
+    layer: Layer,
+    *,
     tol: float,
-    method: str,
-    forward: Forward | None = None,
+    index: Tensor | Sequence[int] | None = None,
+    avoid: Sequence[Any] = (),
+    null_graphs: Sequence[Any] = (),
 ) -> Problem:
-    """The reference's activations become the targets."""
-    check_positive("tol", tol)
-    if not isinstance(vary, Vary):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(
-            "vary must be a configured one such as BinaryFeatures(), ContinuousFeatures(), Edges() "
-            f"or EdgeWeights(); got {vary!r}."
-        )
-    vary.check(probe.data)
-    repeated = duplicates(targets)
-    if repeated:
-        raise InputError(f"layer names {repeated[0]} twice; name each layer once.")
+    """The reference's activations become the targets.
+
+    Raises:
+        InputError: The layer cannot be matched: it is unknown, not finite, silent, random, or does
+            not depend on what varies; or `tol`, `index`, `avoid` or `null_graphs` do not fit.
+    """
+    session, blocks = opened.session, opened.blocks
+    inputs = session.inputs
+    asked = session.targets(layer)
     with torch.no_grad():
-        # The output is scored at the end: say now if that cannot be.
-        outputs = probe.output(probe.data), probe.output(probe.data)
-        activations = probe.activations(targets, probe.data)
-        again = probe.activations(targets, probe.data)
-    for target, h, other in zip(targets, activations, again, strict=True):
-        if not torch.isfinite(h).all():
-            raise InputError(
-                f"The activation at {target.label} holds NaN or infinite entries on the "
-                "reference graph. Check the model's weights and data.x."
-            )
-        if not h.any():
-            raise InputError(
-                f"The activation at {target.label} is zero everywhere ({describe(h)}): every "
-                "unit is off, so any graph that keeps them off matches. Choose another layer."
-            )
-        _check_repeated(f"The activation at {target.label}", h, other)
-    if outputs[0].isnan().any():
-        raise InputError(
-            f"The output of {type(probe.model).__name__} holds NaN on the reference graph, so that "
-            "no class can be read from it. Check the model's weights and data.x."
-        )
-    _check_repeated(f"The output of {type(probe.model).__name__}", *outputs)
-    _check_dependence(probe, targets, activations, vary)
+        _check_output(session)
+        activations = session.activations(asked, inputs)
+        again = session.activations(asked, inputs)
+        for target, h, other in zip(asked, activations, again, strict=True):
+            if not torch.isfinite(h).all():
+                raise InputError(
+                    f"The activation at {target.label} holds NaN or infinite entries on the "
+                    "reference graph. Check the model's weights and data.x."
+                )
+            _check_repeated(f"The activation at {target.label}", h, other)
+        moved = _moved(session, blocks, asked, activations)
+    kept = _usable(session, blocks, asked, activations, moved)
+    targets = [asked[place] for place in kept]
+    chosen = [activations[place] for place in kept]
+    others = [_other_activations(session, targets, chosen, graph) for graph in null_graphs]
+    match = Match(
+        [target.label for target in targets],
+        chosen,
+        [session.units(target, h) for target, h in zip(targets, chosen, strict=True)],
+        tol=tol,
+        index=None if index is None else torch.as_tensor(index, device=inputs.device),
+        others=others,
+    )
     functions = [target.function for target in targets]
-    labels = [target.label for target in targets]
-
-    def activate(graph: Data) -> list[Tensor]:
-        with soft_edges(probe.model, graph):
-            return probe.activations(targets, graph)
-
-    @functools.cache
-    @torch.enable_grad()  # whoever asks first
-    def find_read() -> LinearRead | None:
-        read = find_linear_read(probe, targets)
-        return None if read is None else dataclasses.replace(read, activations=softly(read))
-
-    def softly(read: LinearRead) -> Callable[..., list[Tensor]]:
-        def activations(y: Tensor, graph: Data | None = None) -> list[Tensor]:
-            with soft_edges(probe.model, graph or probe.data):
-                return read.activations(y, graph)
-
-        return activations
-
-    graph = {name: value for name, value in probe.data.to_dict().items() if name != "x"}
-    plain = {name: repr(value) for name, value in graph.items() if not isinstance(value, Tensor)}
-    subject = digest(
-        probe.model,
-        graph_tensors(probe.data),
-        plain,
-        str(probe.data["x"].device),
-        labels,
+    away = tuple(_avoided(blocks, inputs, graph) for graph in avoid)
+    identity = digest(
+        session.model,
+        inputs.graph.to_dict(),
+        str(inputs.device),
+        match.labels,
         functions,
-        vary,
-        forward,
+        [str(block) for block in blocks],
+        session.forward,
+        None if index is None else torch.as_tensor(index),
+        [other[block.at] for other in away for block in blocks],
     )
     return Problem(
-        data=probe.data,
-        vary=vary,
-        targets=activations,
-        activations=activate,
-        tol=tol,
-        find_read=find_read,
-        similarity=lambda graph: similarity(vary, probe.data, graph),
-        record=lambda run: record_flows(probe.model, run),
-        subject=subject,
-        identity=digest(subject, method),
+        session=session,
+        targets=targets,
+        inputs=inputs,
+        blocks=blocks,
+        match=match,
+        avoid=away,
+        similarity=lambda other: similarity(blocks, inputs, other),
+        identity=identity,
+        null_errors=[match.fvu(h).mean(0) for h in others],
     )
+
+
+def _check_output(session: Session) -> None:
+    # The output is scored at the end: say now if that cannot be.
+    outputs = session.output(session.inputs), session.output(session.inputs)
+    if outputs[0].isnan().any():
+        raise InputError(
+            f"The output of {session.name} holds NaN on the reference graph, so that "
+            "no answer can be read from it. Check the model's weights and data.x."
+        )
+    _check_repeated(f"The output of {session.name}", *outputs)
+    session.task.kept(*outputs)  # says where it is no output of this task
 
 
 def _check_repeated(what: str, once: Tensor, again: Tensor) -> None:
-    scale = float(once.nan_to_num(0, 0, 0).abs().max())
+    scale = float(once.nan_to_num(0, 0, 0).abs().max()) if once.numel() else 0.0
     if not torch.allclose(once, again, rtol=1e-3, atol=1e-5 * scale):
         raise InputError(
             f"{what} differs between two runs on the same graph: the model draws random numbers in "
-            "evaluation mode. Where it calls F.dropout, pass training=self.training."
+            "evaluation mode, or changes with each call. Where it calls F.dropout, pass "
+            "training=self.training."
         )
 
 
-def _check_dependence(
-    probe: Probe, targets: list[Target], reference: list[Tensor], vary: Vary
-) -> None:
-    for target, moved in zip(targets, _moved(probe, targets, reference, vary), strict=True):
-        if not moved:
-            raise InputError(
-                f"The activation at {target.label} does not depend on what varies "
-                f"({type(vary).__name__}), so every such graph is a metamer there. "
-                + _elsewhere(vary, [n for n in probe.layers.names if n != target.label])
-            )
-
-
-def _elsewhere(vary: Vary, names: list[str]) -> str:
-    if isinstance(vary, EdgeWeights):
-        return "The model may not use data.edge_weight: many take it and leave it unread."
-    if isinstance(vary, Edges):
-        return "The model may not read data.edge_index: where it takes adj_t, del data.adj_t."
-    return f"Choose among {listing(names)}."
+def _tried(session: Session, targets: list[Target], inputs: Inputs, what: str) -> list[Tensor]:
+    try:
+        return session.activations(targets, inputs)
+    except InputError:
+        raise
+    except Exception as error:  # what a model makes of other values is open
+        raise InputError(
+            f"{session.name} must run on other graphs than the reference; on {what} it raised "
+            f"{type(error).__name__}: {str(error).strip()}. Narrow what varies, or its bounds."
+        ) from error
 
 
 def _moved(
-    probe: Probe, targets: list[Target], reference: list[Tensor], vary: Vary
-) -> Iterator[bool]:
+    session: Session,
+    blocks: tuple[Block, ...],
+    targets: list[Target],
+    reference: list[Tensor],
+) -> list[bool]:
+    """Which activations are others at some random start; of small graphs one may hit the same."""
     generator = torch.Generator().manual_seed(0)
-    if isinstance(vary, Edges):
-        with torch.no_grad():
-            activations = probe.activations(targets, Edges().random(probe.data, generator))
-        yield from (not torch.equal(h, t) for h, t in zip(activations, reference, strict=True))
-        return
-    variable = vary.start(probe.data, generator)
-    for h in probe.activations(targets, variable.render()):
-        gradients: Sequence[Tensor | None] = (None,)
-        if h.requires_grad:
-            gradients = torch.autograd.grad(
-                h.sum(), variable.parameters, allow_unused=True, retain_graph=True
+    moved = [False] * len(targets)
+    for _ in range(STARTS):
+        start = random_inputs(blocks, session.inputs, generator)
+        started = _tried(session, targets, start, "a random start")
+        for place, (h, other) in enumerate(zip(reference, started, strict=True)):
+            moved[place] |= h.shape != other.shape or not torch.equal(h, other)
+        if all(moved):
+            break
+    return moved
+
+
+def _usable(
+    session: Session,
+    blocks: tuple[Block, ...],
+    targets: list[Target],
+    reference: list[Tensor],
+    moved: list[bool],
+) -> list[int]:
+    """Places of the targets that can be matched; of a layer of several tensors one is enough.
+
+    Raises:
+        InputError: A layer is silent on the reference, or does not depend on what varies.
+    """
+    fine = [m and bool(h.any()) for m, h in zip(moved, reference, strict=True)]
+    for place, target in enumerate(targets):
+        same = [i for i, t in enumerate(targets) if t.call == target.call and t.call is not None]
+        if fine[place] or any(fine[i] for i in same):
+            continue
+        if not bool(reference[place].any()):
+            raise InputError(
+                f"The activation at {target.label} is zero everywhere "
+                f"({describe(reference[place])}): every unit is off, so any graph that keeps them "
+                "off matches. Choose another layer."
             )
-        yield any(gradient is not None for gradient in gradients)
+        varies = ", ".join(f"{block.at}, {type(block.vary).__name__}" for block in blocks)
+        names = listing(name for name in session.layers.names if name != target.label)
+        raise InputError(
+            f"The activation at {target.label} does not depend on what varies ({varies}): it is "
+            f"the same with other values there. "
+            f"{f'Choose another layer among {names}, or vary' if names else 'Vary'} another input "
+            f"that the model reads: the data has {listing(session.inputs.keys)}."
+        )
+    return [place for place, each in enumerate(fine) if each]
+
+
+def _other_activations(
+    session: Session, targets: list[Target], reference: list[Tensor], graph: Any
+) -> list[Tensor]:
+    with torch.no_grad():
+        found = _tried(session, targets, Inputs.of(graph), "one of null_graphs")
+    shapes = [h.shape for h in reference]
+    if [h.shape for h in found] != shapes:
+        raise InputError(
+            "null_graphs must hold graphs whose activations have the reference's shape "
+            f"{[list(shape) for shape in shapes]}; one gives {[list(h.shape) for h in found]}. "
+            "Leave it out."
+        )
+    return found
+
+
+def _avoided(blocks: tuple[Block, ...], inputs: Inputs, graph: Any) -> Inputs:
+    other = Inputs.of(graph)
+    for block in blocks:
+        if block.at not in other or other[block.at].shape != inputs[block.at].shape:
+            raise InputError(
+                f"avoid must hold graphs whose {block.at} has the reference's shape "
+                f"{list(inputs[block.at].shape)}. Of a metamer m it is m.data."
+            )
+    return other

@@ -5,79 +5,101 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch_geometric.data import Data
 
-from graph_metamers.digests import digest
 from graph_metamers.errors import InputError
-from graph_metamers.measure import Verdict, p_value
-from graph_metamers.search import Status
+from graph_metamers.inputs import Inputs
+from graph_metamers.measure import Outcome
 from graph_metamers.similarity import symbols_of
-from graph_metamers.storage import load_tensors, pack_graph, save_tensors, unpack_graph
+from graph_metamers.storage import (
+    load_tensors,
+    pack_inputs,
+    packed,
+    save_tensors,
+    unpack_inputs,
+    unpacked,
+)
 
-SCHEMA = 3
+SCHEMA = 5
+COLUMNS = (
+    *("layer", "vary", "search", "seed", "outcome", "reason", "fvu", "activation_error"),
+    *("null_error", "p_value", "tol", "task", "units", "steps", "best_step", "seconds"),
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Metamer:
-    """A graph that a model takes for another, with all that was measured of it.
+    """A graph, or a batch of graphs, that a model takes for another, with all that was measured.
 
     Attributes:
-        data: The metamer; `model(metamer.data.x, metamer.data.edge_index)` just works.
-        reference: The graph that it is a metamer of.
+        inputs: The metamer; see `data`.
+        original: The graph that it is a metamer of; see `reference`.
         layer: The layer at which the activations are matched; several are joined by " + ".
-        verdict: Whether it is a metamer: matched, not matched, or impossible (it is proved that
-            there is none); `verdict.remedy` says what to do about it.
-        status: How the search ended, and `status.remedy` what to do about that.
-        activation_error: L_act of the metamer (Eq. 5), the mean over the layers; 0 is perfect.
-        layer_errors: L_act at each layer.
-        tol: Activation error above which nothing is matched.
-        nulls: Activation errors of unrelated graphs, below all of which a match must be: `start`,
-            of random starts; `permuted`, of the reference's activations with its nodes permuted;
-            `other`, of graphs that were handed in.
+        outcome: Whether it is a metamer: matched; not matched; trivial (only the reference);
+            uninformative (unrelated graphs match as well, or nothing varies there); or impossible
+            (it is proved that there is none). Of a batch: matched where 90 % of the graphs are.
+        reason: Why, and the next step.
+        fvu: The fraction of variance unexplained, the mean over layers and graphs; 0 is perfect,
+            1 is as far as the mean row. NaN where the layer has one row and nothing beside it.
+        activation_error: L_act (Eq. 5), the mean over layers and graphs; 0 is perfect.
+        layer_errors: The FVU at each layer, the mean over the graphs.
+        tol: FVU above which nothing is matched.
+        p_value: Chance of an error as small in an unrelated graph; of a batch the mean.
+        nulls: Errors of unrelated graphs, below all of which a match must be: `start`, of random
+            starts; `other`, of graphs that were handed in. Of a batch the means over its graphs.
+        task: How outputs were compared; see `graph_metamers.task`.
+        agreement: What tables call the share of units whose answer stays.
+        units: What the rows of the layer are: "nodes", "graphs", "pairs".
         scores: How similar the two graphs are in what varied: `feature_similarity` (Eq. 13); or
             `structure_similarity` (Eq. 16) with `edges_kept`, beside which alone it says
             something, `edge_jaccard`, `degree_distance` and `spectral_distance`; or
-            `weight_similarity`. Then `prediction_match` (Eq. 14), `consistency` (Eq. 15),
-            `activation_correlation` (Pearson's), `activation_rank_correlation` (Spearman's),
-            `activation_snr` in decibels, `node_match` (the share of nodes that match beyond
-            chance, which gives 1 %), `output_error` (Eq. 5 of what the model returns); and, with
-            `start_` before the name, those of the random start, with which to compare them.
-        node_errors: Activation error of each node, [nodes]; None where the activation has no
-            row for each node.
-        node_similarity: Feature similarity of each node, [nodes]; where edges varied, the share
-            of its neighbours in either graph that it has in both.
-        predictions_agree: Whether the predicted class is the same, [nodes]; None where the
-            output has no row for each node.
-        history: Activation error of every graph on the way, the start first.
-        trail: Step, activation error and similarity of a few graphs on the way and of this one:
-            `feature_similarity`, `edges_kept` or `weight_similarity`.
+            `weight_similarity`. Then `prediction_match` (the share of units whose answer stays;
+            for classes Eq. 14), for classes `consistency` (Eq. 15), for regressions
+            `prediction_change` (mean change in spreads), `activation_correlation` (Pearson's),
+            `activation_rank_correlation` (Spearman's), `activation_snr` in decibels, `node_match`
+            (the share of rows that match beyond chance), `output_error` (Eq. 5 of what the model
+            returns); and, with `start_` before the name, those of the random start.
+        items: One row for each graph of a batch, ready for pandas: its `outcome`, `reason`, `fvu`,
+            `activation_error`, `node_match`, similarity, `prediction_match` and `best_step`.
+        row_errors: Error of each row, [rows], relative to the spread; None where layers have other
+            numbers of rows.
+        row_similarity: Feature similarity of each node, [nodes]; where edges varied, the share of
+            its neighbours in either graph that it has in both.
+        row_agreement: The share of its answer that stays, of each row of the output, [answers].
+        history: Error of every step, the mean over the graphs, the start first.
+        trail: Step, error and similarity of a few graphs on the way and of this one.
         steps: Steps taken.
-        best_step: Step at which this graph was found.
+        best_step: Step at which this graph was found; of a batch the last of all.
         seconds: Time that the search took.
         seed: Seed of the random start.
-        vary: What varied.
+        vary: What varied, and how, in short.
+        varied: The names of the inputs that varied, each with the kind of distance that compares
+            it: "features", "structure" or "weights".
         search: How it was searched.
-        notes: Further figures that the search gives, such as `pinned_nodes` of `Exact`; where
-            edges varied, `isomorphic`: 1 if the graph is the reference with equal nodes
-            exchanged, a trivial metamer, 0 if not, NaN if that is not known; `unchanged`, 1, where
-            features or weights are the reference's to rounding.
+        notes: Further figures that the search gives, such as `pinned_nodes` of `Exact`.
     """
 
-    data: Data
-    reference: Data
+    inputs: Inputs
+    original: Inputs
     layer: str
-    verdict: Verdict
-    status: Status
+    outcome: Outcome
+    reason: str
+    fvu: float
     activation_error: float
     layer_errors: dict[str, float]
     tol: float
+    p_value: float
     nulls: dict[str, Tensor]
+    task: str
+    agreement: str
+    units: str
     scores: dict[str, float]
-    node_errors: Float[Tensor, " nodes"] | None
-    node_similarity: Float[Tensor, " nodes"]
-    predictions_agree: Tensor | None
+    items: list[dict[str, Any]]
+    row_errors: Float[Tensor, " rows"] | None
+    row_similarity: Float[Tensor, " nodes"]
+    row_agreement: Float[Tensor, " answers"]
     history: list[float]
     trail: list[tuple[int, float, float]]
     steps: int
@@ -85,31 +107,35 @@ class Metamer:
     seconds: float
     seed: int
     vary: str
+    varied: dict[str, str]
     search: str
     notes: dict[str, float]
 
     @property
+    def data(self) -> Any:
+        """The metamer in the author's own type: `model(m.data.x, m.data.edge_index)` just works."""
+        return self.inputs.restored()
+
+    @property
+    def reference(self) -> Any:
+        """The graph that it is a metamer of, in the author's own type."""
+        return self.original.restored()
+
+    @property
+    def graphs(self) -> list[Any]:
+        """The graphs of a batch one by one; of a graph alone itself."""
+        if not self.inputs.divisible:
+            return [self.data]
+        return [self.inputs.single(place).restored() for place in range(self.inputs.graphs)]
+
+    @property
     def matched(self) -> bool:
-        """Whether the verdict is that it is a metamer."""
-        return self.verdict is Verdict.MATCHED
+        """Whether the outcome is that it is a metamer."""
+        return self.outcome is Outcome.MATCHED
 
     @property
-    def shortfall(self) -> str:
-        """Why it is no metamer, and what to do about it; empty if it is one."""
-        if self.verdict is Verdict.MATCHED:
-            return ""
-        failed = self.verdict is Verdict.NOT_MATCHED and self.status is not Status.MATCHED
-        how = self.status if failed else self.verdict
-        return f"{how.replace('_', ' ')}. {how.remedy}"
-
-    @property
-    def p_value(self) -> float:
-        """Chance of an activation error as small in an unrelated graph, by the strictest null."""
-        return max(p_value(self.activation_error, null) for null in self.nulls.values())
-
-    @property
-    def null_activation_error(self) -> float:
-        """The least activation error of an unrelated graph."""
+    def null_error(self) -> float:
+        """The least error of an unrelated graph."""
         return min(float(null.min()) for null in self.nulls.values())
 
     @property
@@ -117,27 +143,12 @@ class Metamer:
         """The scores that say in short how similar the graphs are, with their symbols."""
         return symbols_of(self.scores)
 
-    @property
-    def trivial(self) -> bool:
-        """Whether this is only the reference, as it is or with equal nodes exchanged."""
-        return 1 in (self.notes.get("isomorphic"), self.notes.get("unchanged"))
-
     def row(self) -> dict[str, Any]:
         """The figures as one flat dictionary: a row of an audit."""
         return {
-            "layer": self.layer,
-            "vary": self.vary,
-            "search": self.search,
-            "seed": self.seed,
-            "verdict": str(self.verdict),
-            "status": str(self.status),
-            "activation_error": self.activation_error,
-            "null_activation_error": self.null_activation_error,
-            "p_value": self.p_value,
-            "tol": self.tol,
-            "steps": self.steps,
-            "best_step": self.best_step,
-            "seconds": self.seconds,
+            **{name: getattr(self, name) for name in COLUMNS},
+            "outcome": str(self.outcome),
+            "graphs": len(self.items),
             **self.scores,
             **self.notes,
             "layer_errors": dict(self.layer_errors),
@@ -150,24 +161,34 @@ class Metamer:
             InputError: The place cannot be written to.
         """
         state = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        reference, graph = self.reference.to_dict(), self.data.to_dict()
-        changed = {k: v for k, v in graph.items() if not _same(v, reference.get(k))}
+        changed = {
+            key: self.inputs[key]
+            for key in self.inputs.keys
+            if key not in self.original or not _same(self.inputs[key], self.original[key])
+        }
         state |= {
             "schema": SCHEMA,
-            "verdict": str(self.verdict),
-            "status": str(self.status),
-            "reference": pack_graph(self.reference),
-            "data": pack_graph(Data.from_dict(changed)),
+            "outcome": str(self.outcome),
+            "original": pack_inputs(self.original),
+            "inputs": packed(changed),
         }
         save_tensors(Path(path), state)
 
     def __repr__(self) -> str:
         similar = (f"{symbol} {self.scores[name]:.2f}" for name, symbol in self.symbols.items())
-        ended = "" if self.status is Status.MATCHED else f" ({self.status})"
-        return (
-            f"Metamer({self.layer}, {self.verdict.text}{ended}, error {self.activation_error:.1e}, "
-            f"{', '.join(similar)}, S_match {self.scores['prediction_match']:.2f})"
+        many = f", {self.share_matched:.0%} of {len(self.items)} graphs"
+        told = (
+            f"FVU {self.fvu:.1e}" if self.fvu == self.fvu else f"Eq. 5 {self.activation_error:.1e}"
         )
+        return (
+            f"Metamer({self.layer}, {self.outcome.text}{many if len(self.items) > 1 else ''}, "
+            f"{told}, {', '.join(similar)}, {self.agreement} {self.scores['prediction_match']:.2f})"
+        )
+
+    @property
+    def share_matched(self) -> float:
+        """The share of the graphs that are matched."""
+        return sum(item["outcome"] == Outcome.MATCHED for item in self.items) / len(self.items)
 
 
 def load(path: str | Path) -> Metamer:
@@ -180,21 +201,18 @@ def load(path: str | Path) -> Metamer:
         InputError: The file is missing or no metamer.
     """
     state = load_tensors(Path(path), kind="a metamer saved by Metamer.save()")
-    names = {field.name for field in dataclasses.fields(Metamer)}
-    schema = state.get("schema") if isinstance(state, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance]
-    if schema is not None and schema != SCHEMA:
+    if "schema" not in state:
+        raise InputError(f"'{path}' must be a metamer saved by Metamer.save(); it is not one.")
+    if state["schema"] != SCHEMA:
         raise InputError(
-            f"'{path}' was saved in format {schema}; this version reads {SCHEMA}. "
+            f"'{path}' was saved in format {state['schema']}; this version reads {SCHEMA}. "
             "Build the metamer again."
         )
-    if schema is None or not names <= state.keys():
-        raise InputError(f"'{path}' must be a metamer saved by Metamer.save(); it is not one.")
     try:
-        fields = {name: state[name] for name in names}
-        fields["verdict"] = Verdict(state["verdict"])
-        fields["status"] = Status(state["status"])
-        fields["reference"] = unpack_graph(state["reference"])
-        fields["data"] = unpack_graph(state["reference"] | state["data"])
+        fields = {field.name: state[field.name] for field in dataclasses.fields(Metamer)}
+        fields["outcome"] = Outcome(state["outcome"])
+        fields["original"] = unpack_inputs(state["original"])
+        fields["inputs"] = fields["original"].cloned().replaced(unpacked(state["inputs"]))
         return Metamer(**fields)
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise InputError(
@@ -219,7 +237,10 @@ def setting(value: Any) -> str:
     return type(value).__name__ + (f"({', '.join(shown)})" if shown else "")
 
 
-def _same(value: Any, other: Any) -> bool:
-    if not isinstance(value, Tensor) or not isinstance(other, Tensor):
-        return value is other or (isinstance(value, bool | int | float | str) and value == other)
-    return value is other or digest(value) == digest(other)
+def _same(value: Tensor, other: Tensor) -> bool:
+    return value is other or (
+        value.shape == other.shape
+        and value.dtype == other.dtype
+        and value.layout == other.layout == torch.strided
+        and torch.equal(value, other)
+    )

@@ -9,14 +9,15 @@ import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from filelock import FileLock
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data, HeteroData
 
 from graph_metamers.errors import InputError
+from graph_metamers.inputs import Inputs
 
 
 def make_folder(path: Path) -> None:
@@ -165,47 +166,79 @@ def load_tensors(
     return value
 
 
-def graph_tensors(data: Data) -> dict[str, Tensor]:
-    """The tensors of a graph by name."""
-    return {k: v.detach() for k, v in data.to_dict().items() if isinstance(v, Tensor)}
+def pack_inputs(inputs: Inputs) -> dict[str, Any]:
+    """A graph as tensors and plain values, ready for `save_tensors`, in the author's own type.
 
-
-def pack_graph(data: Data) -> dict[str, Any]:
-    """A graph as tensors and plain values, ready for `save_tensors`; anything else is left out.
-
-    Bag-of-words features are nearly all zeros: where that is shorter, only the others are kept.
+    What is neither a tensor, a number, a text, nor a list or dictionary of these is left out.
     """
+    graph = inputs.graph
+    names = ("_num_graphs", "_slice_dict", "_inc_dict")
+    held = vars(graph.stores[0])  # asked for, a HeteroData without them raises a KeyError
+    batch = {name: held[name] for name in names if name in held}
     return {
-        key: _pack(value) if isinstance(value, Tensor) else value
-        for key, value in data.to_dict().items()
-        if isinstance(value, Tensor | bool | int | float | str)
+        "hetero": isinstance(graph, HeteroData),
+        "stores": [(store._key, packed(dict(store))) for store in graph.stores],  # pyright: ignore[reportPrivateUsage]
+        "batch": packed(batch) if isinstance(graph, Batch) else None,
+        "called": inputs.called,
     }
 
 
-def unpack_graph(packed: Mapping[str, Any]) -> Data:
-    """The graph that `pack_graph` packed."""
-    return Data.from_dict(
-        {
-            k: _unpack(cast("dict[str, Any]", v)) if isinstance(v, dict) else v
-            for k, v in packed.items()
-        }
-    )
+def unpack_inputs(state: Mapping[str, Any]) -> Inputs:
+    """What `pack_inputs` packed."""
+    cls = HeteroData if state["hetero"] else Data
+    graph: Any = cls() if state["batch"] is None else Batch(_base_cls=cls)  # pyright: ignore[reportCallIssue]
+    for key, values in state["stores"]:
+        place = graph if key is None else graph[key]
+        for name, value in unpacked(values).items():
+            place[name] = value
+    for name, value in unpacked(state["batch"] or {}).items():
+        setattr(graph, name, value)
+    return Inputs(graph, state["called"])
 
 
-def _pack(tensor: Tensor) -> dict[str, Tensor | list[int]]:
-    tensor = tensor.detach().cpu()
+SPARSE: Final = "places of what is not zero"
+OTHER = object()  # what no file can hold
+
+
+def packed(value: Any) -> Any:
+    """A nested value without what no file can hold, ready for `save_tensors`.
+
+    Bag-of-words features are nearly all zeros: where that is shorter, only the others are kept.
+    """
+    if isinstance(value, Tensor):
+        tensor = value.detach().cpu()
+        return _packed_tensor(tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor))
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {key: kept for key, part in items if (kept := packed(part)) is not OTHER}
+    if isinstance(value, list | tuple):
+        parts = [packed(part) for part in cast("list[Any]", value)]
+        if any(part is OTHER for part in parts):
+            return OTHER
+        return tuple(parts) if isinstance(value, tuple) else parts
+    return value if value is None or isinstance(value, bool | int | float | str) else OTHER
+
+
+def unpacked(value: Any) -> Any:
+    """What `packed` packed."""
+    if isinstance(value, dict):
+        content = cast("dict[Any, Any]", value)
+        if SPARSE in content:
+            flat = content["values"].new_zeros(math.prod(content["shape"]))
+            flat[content[SPARSE].long()] = content["values"]
+            return flat.view(content["shape"])
+        return {key: unpacked(part) for key, part in content.items()}
+    if isinstance(value, list | tuple):
+        parts = [unpacked(part) for part in cast("list[Any]", value)]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    return value
+
+
+def _packed_tensor(tensor: Tensor) -> Tensor | dict[str, Any]:
     if tensor.layout == torch.strided and tensor.numel() < 2**31:
         flat = tensor.reshape(-1)
         places = flat.nonzero().view(-1)
         if 3 * len(places) < len(flat):
-            values = flat[places]
-            return {"shape": list(tensor.shape), "places": places.int(), "values": values}
-    return {"dense": tensor.clone()}
-
-
-def _unpack(packed: Mapping[str, Any]) -> Tensor:
-    if "dense" in packed:
-        return packed["dense"]
-    flat = packed["values"].new_zeros(math.prod(packed["shape"]))
-    flat[packed["places"].long()] = packed["values"]
-    return flat.view(packed["shape"])
+            shape = list(tensor.shape)
+            return {SPARSE: places.int(), "values": flat[places], "shape": shape}
+    return tensor.clone()  # a view would be saved with all that it is a view of

@@ -13,19 +13,9 @@ from helpers import ROOT, script
 BOARD = ROOT / "benchmarks" / "results" / "leaderboard"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the documents, and of the index of the leaderboard's runs."""
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    shutil.copy(ROOT / "README.md", tmp_path)
-    (tmp_path / "runs").mkdir()
-    shutil.copy(BOARD / "runs" / "index.parquet", tmp_path / "runs")
-    shutil.copy(BOARD / "leaderboard.parquet", tmp_path)
-    return tmp_path
-
-
-def test_the_leaderboard_is_of_its_runs(folder: Path):
-    rows = [row for result in Store(folder / "runs").results() for row in result.rows]
+def test_the_leaderboard_is_of_its_runs(tmp_path: Path):
+    shutil.copy(BOARD / "runs" / "index.parquet", tmp_path)
+    rows = [row for result in Store(tmp_path).results() for row in result.rows]
     lines = in_order(summarise(rows))
     assert list(map(figures, read_board(BOARD))) == list(map(figures, lines))
 
@@ -40,18 +30,14 @@ def figures(line: Row) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "pages"),
-    [
-        ("results_page", ["README.md", "docs/results.md"]),
-        ("leaderboard_page", ["docs/benchmark.md"]),
-    ],
+    "name", ["README.md", "docs/results.md", "docs/reproduction.md", "docs/benchmark.md"]
 )
-def test_a_page_is_what_its_script_writes(name, pages, folder, monkeypatch):
-    made = script(name)
-    monkeypatch.setattr(made, "ROOT", folder)
-    if name == "leaderboard_page":
-        monkeypatch.setattr(made, "PAGE", folder / "docs" / "benchmark.md")
-        monkeypatch.setattr(made, "FOLDER", folder)
-    made.main()
-    for page in pages:
-        assert (folder / page).read_text() == (ROOT / page).read_text()
+def test_a_page_is_what_its_script_writes(name: str, pages: dict[str, str]):
+    assert pages[name] == (ROOT / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("results")
+    shutil.copy(ROOT / "results" / "index.parquet", folder)
+    return script("pages").pages(Store(folder))

@@ -1,30 +1,17 @@
 """A sweep that is killed again and again ends with exactly what an undisturbed one gives."""
 
-import multiprocessing
 import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from sweep import MARK, sweep
+from sweep import MARK, begin, until
 from tasks import searches, squares
 
 from graph_metamers.jobs import Executor, Inline, Job, Processes, Store, run
-
-# Each sweep is forked from one process that has imported all: it is under way within milliseconds.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["graph_metamers.jobs"])
-
-
-def begin(store: Store, jobs: list[Job], workers: int) -> multiprocessing.Process:
-    given = [(job.task, job.arguments) for job in jobs]
-    process = CONTEXT.Process(target=sweep, args=(str(store.folder), workers, given))
-    process.start()
-    return process
 
 
 def alive(store: Store) -> list[int]:
@@ -38,13 +25,6 @@ def alive(store: Store) -> list[int]:
         except psutil.Error:  # it has just ended, or is another user's
             continue
     return found
-
-
-def until(true: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def done(store: Store) -> int:
@@ -61,7 +41,7 @@ def kill_after(store: Store, jobs: list[Job], workers: int, *, more: int, second
     process.kill()
     process.join()
     process.close()
-    until(lambda: not alive(store), 20)  # the workers end by themselves
+    until(lambda: not alive(store), 60)  # the workers end by themselves, once they have begun
 
 
 def check_undisturbed(store: Store, jobs: list[Job], workers: int, executor: Executor) -> None:
@@ -70,7 +50,7 @@ def check_undisturbed(store: Store, jobs: list[Job], workers: int, executor: Exe
     last.join(600)
     assert last.exitcode == 0
     last.close()
-    assert alive(store) == []
+    until(lambda: not alive(store), 60)
     found = Store(store.folder).results(jobs)
     undisturbed = run(jobs, Store(store.folder.parent / "undisturbed"), executor)
     assert [one.error for one in undisturbed] == [""] * len(jobs)
@@ -80,7 +60,7 @@ def check_undisturbed(store: Store, jobs: list[Job], workers: int, executor: Exe
     assert set(told.values()) == {1}
     assert not list((store.folder / "done").rglob("*.part"))
     assert not list((store.folder / "failed").iterdir())
-    # The lock of a sweep that was killed just after its job had ended may stay; it locks nothing.
+    # The file of a lock may stay where a sweep was killed; it locks nothing.
     assert not [p for p in (store.folder / "work").iterdir() if p.suffix != ".lock"]
 
 

@@ -1,11 +1,12 @@
 """Results that no search made, to see what sheets, claims and pictures make of them."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.grid import Options
-from graph_metamers.paper.item import Item
+from graph_metamers.paper.items import Item
 
 
 def row(seed: int, **changed: Any) -> Row:
@@ -16,12 +17,9 @@ def row(seed: int, **changed: Any) -> Row:
         "vary": "BinaryFeatures",
         "search": "Adam(patience=None)",
         "seed": seed,
-        "verdict": "matched",
-        "status": "matched",
+        "outcome": "matched",
         "activation_error": 0.009,
         "null_activation_error": 0.4,
-        "matched": True,
-        "trivial": False,
         "prediction_match": 0.96 + made.uniform(-0.01, 0.01),
         "start_prediction_match": 0.3,
         "consistency": 0.14 + made.uniform(-0.01, 0.01),
@@ -37,6 +35,21 @@ def row(seed: int, **changed: Any) -> Row:
 def result(job: Job, **changed: Any) -> Result:
     """A result of a search's job."""
     return Result(job, [row(job.arguments["seed"], **changed)], 10.0, {"torch": "2", "commit": "a"})
+
+
+def rows_of(
+    item: Item,
+    options: Options,
+    change: Callable[[dict[str, Any]], Row] = lambda asked: {},
+    keep: Callable[[dict[str, Any]], bool] = lambda asked: True,
+) -> list[Row]:
+    """The cells of an item, of results that depend on what the jobs were asked."""
+    made = [
+        result(job, **{"layer": asked.get("layer", "layer1"), **change(asked)})
+        for job in item.grid(options)
+        if keep(asked := job.arguments)
+    ]
+    return item.summary(made, options)
 
 
 def fill(store: Store, item: Item, options: Options, **always: Any) -> None:

@@ -11,8 +11,8 @@ from made_up import fill
 from graph_metamers import cli
 from graph_metamers.jobs import Store
 from graph_metamers.paper.grid import Options
-from graph_metamers.paper.item import Sheet
 from graph_metamers.paper.items import ITEMS
+from graph_metamers.paper.produce import Sheet
 
 
 def typed(monkeypatch, *words: str) -> int:
@@ -45,17 +45,6 @@ def test_every_table_fits_a_terminal_of_80_columns(name, monkeypatch, capsys, tm
     table = capsys.readouterr().out.partition("Means")[0]
     assert "…" not in table
     assert max(map(len, table.splitlines())) <= 80
-
-
-def test_the_index_alone_is_enough_to_show_it_again(monkeypatch, capsys, tmp_path):
-    options = Options(datasets=("cora",), models=("gcn",), seeds=1)
-    store = Store(tmp_path / "a")
-    fill(store, ITEMS["table1"], options)
-    (tmp_path / "b").mkdir()
-    store.write_index().rename(tmp_path / "b" / "index.parquet")
-    words = ("--datasets", "cora", "--models", "gcn", "--seeds", "1", "--out", str(tmp_path / "b"))
-    assert typed(monkeypatch, "paper", "table1", *words) == 0
-    assert "1 of 1 cells" in capsys.readouterr().out
 
 
 def test_a_narrower_command_drops_nothing_and_other_steps_stand_apart(monkeypatch, tmp_path):
@@ -92,7 +81,7 @@ def test_the_list_says_what_each_shows(monkeypatch, capsys):
 
 def test_failed_runs_end_with_1(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("graph_metamers.paper.command.load_graphs", lambda *_: None)
-    monkeypatch.setattr("graph_metamers.datasets.load", _broken)
+    monkeypatch.setattr("graph_metamers.datasets.load_nodes", _broken)
     words = ("--datasets", "cora", "--models", "gcn", "--seeds", "1", "--out", str(tmp_path))
     assert typed(monkeypatch, "paper", "table1", *words) == 1
     assert "1 runs failed" in " ".join(capsys.readouterr().out.split())
@@ -128,7 +117,6 @@ def _broken(*_: object, **__: object) -> None:
          "'graphsage', 'gin', 'gat', 'graphormer'."),
         (("table1", "--executor", "ray", "--device", "cuda:1"), "--executor ray gives each job a "
          "device of its own, so that --device must be cpu or cuda; got cuda:1."),
-        (("table1", "--seeds", "0"), "--seeds must be a whole number of at least 1; got 0."),
         (("table1", "--workers", "0"), "workers must be a whole number of at least 1; got 0."),
         (("table1", "--steps", "0"), "steps must be a whole number of at least 1; got 0."),
         (("table1", "--address", "here:1"), "--address goes with --executor ray"),

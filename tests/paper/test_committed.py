@@ -11,9 +11,8 @@ import pytest
 from graph_metamers.jobs import Job, Result, Row, Store
 from graph_metamers.paper.claims import CHANCE
 from graph_metamers.paper.grid import Options
-from graph_metamers.paper.item import Sheet
 from graph_metamers.paper.items import ITEMS
-from graph_metamers.paper.produce import _made
+from graph_metamers.paper.produce import Sheet, made
 from graph_metamers.storage import finite, read_json
 from helpers import ROOT, script
 
@@ -29,8 +28,8 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def page() -> Any:
-    """The script that writes the page."""
-    return script("reproduction_page")
+    """The script that writes the pages."""
+    return script("pages")
 
 
 def test_every_item_is_there_at_both_settings():
@@ -41,10 +40,9 @@ def test_every_item_is_there_at_both_settings():
 def test_a_sheet_is_what_its_runs_give(path: Path, committed: Store):
     sheet = Sheet.load(path)
     item, options = ITEMS[sheet.item], Options(search=sheet.search, seeds=sheet.made["seeds"])
-    jobs = item.grid(options)
-    results = committed.results(jobs)
+    results = committed.results(item.grid(options))
     rows = item.summary(results, options)
-    assert sheet.made == _made(results, sheet.made["command"], options, of=len(jobs))
+    assert sheet.made == made(item, options, results, sheet.made["command"])
     assert len(rows) == len(sheet.rows)
     for ours, theirs in zip(rows, sheet.rows, strict=True):
         assert rounded(ours) == rounded(theirs)
@@ -56,8 +54,7 @@ def rounded(row: Row) -> Any:
     return json.loads(json.dumps(finite(row)), parse_float=lambda text: f"{float(text):.9g}")
 
 
-def test_the_page_is_what_its_script_writes(committed: Store, page: Any):
-    assert page.text(committed) == (ROOT / "docs" / "reproduction.md").read_text()
+def test_the_costs_are_those_of_the_runs(committed: Store, page: Any):
     costs = read_json(ROOT / "src" / "graph_metamers" / "paper" / "costs.json")
     assert page.hours(committed) == costs
 
@@ -80,6 +77,7 @@ def test_missing_runs_are_counted_and_their_hours_are_those_of_like_ones(tmp_pat
     usual = page.mean_seconds(store)
     assert page.remaining(again, usual) == "4.0"
     assert page.remaining(jobs[1:], usual) == "2.0; unknown for 4 runs: none like them was run"
-    (table1, *_) = page.coverage_rows(store)
-    assert "| 3 | 2 of 90 | CiteSeer 15; " in table1.replace("Cora 13; Graphormer 15; ", "")
+    (table1, *_) = page.coverage(store)
+    assert [table1[name] for name in ("seeds", "there", "of")] == [3, 2, 90]
+    assert table1["missing"].startswith("Cora 13; Graphormer 15; CiteSeer 15; ")
     assert math.isclose(sum(usual.values()), 10800)

@@ -6,8 +6,7 @@ from made_up import fill
 from graph_metamers.jobs import Inline, Store
 from graph_metamers.paper.grid import Options
 from graph_metamers.paper.items import ITEMS
-from graph_metamers.paper.page import write_page
-from graph_metamers.paper.produce import produce
+from graph_metamers.paper.produce import produce, write_page
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from graph_metamers.jobs import Inline, Job, Store, run
 from graph_metamers.paper import tasks
 from graph_metamers.paper.grid import MODELS, PROTOCOL, Options, model_options, search_job
 from graph_metamers.paper.tasks import EPOCHS, configured, search_rows, trained_model
-from graph_metamers.search import checkpoint
+from graph_metamers.search import run as running
 
 SHORT = Options(seeds=1, steps=3)
 FEW = 30  # epochs, where it is not their number that is tested
@@ -36,9 +36,13 @@ def test_a_search_is_that_of_the_library(tmp_path):
     m = gm.metamer(model, data, "layer1", search=gm.Adam(steps=3, patience=None), seed=1)
     assert row["activation_error"] == m.activation_error
     assert row["feature_similarity"] == m.scores["feature_similarity"]
-    assert (row["matched"], row["seed"]) == (False, 1)
+    assert (row["outcome"], row["seed"]) == ("not_matched", 1)
     assert 0.5 < row["accuracy_test"] <= 1
     assert "seconds" not in row
+    # The tolerance and the null are those of an activation error of 0.01, whatever an FVU is there.
+    scale = m.activation_error / m.fvu
+    assert row["tol"] * scale == pytest.approx(tasks.TOL)
+    assert row["null_activation_error"] == pytest.approx(m.null_error * scale)
 
 
 def test_trainings_and_searches_are_those_of_the_protocol():
@@ -81,7 +85,8 @@ def test_options_reach_the_model_and_its_training():
 
 def test_a_metamer_that_is_to_be_shown_is_kept(tmp_path, few_epochs):
     store = Store(tmp_path)
-    job = search_job(SHORT, "csbm", "gcn", 0, keep=True)
+    asked = search_job(SHORT, "csbm", "gcn", 0)
+    job = Job.of(asked.task, **asked.arguments | {"keep": True})
     row = found(store, job)
     m = gm.load(store.left(job) / "metamer.pt")
     assert m.activation_error == row["activation_error"]
@@ -89,8 +94,8 @@ def test_a_metamer_that_is_to_be_shown_is_kept(tmp_path, few_epochs):
 
 def test_a_model_that_was_trained_anew_begins_its_search_anew(tmp_path, monkeypatch, few_epochs):
     """What another model's search left in the job's folder does not stop it."""
-    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(checkpoint.Checkpoint, "remove", lambda self: None)
+    monkeypatch.setattr(running, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(running._Saving, "remove", lambda self: None)
     arguments = search_job(SHORT, "csbm", "gcn", 0).arguments
     (before,) = search_rows(tmp_path, **arguments)
     monkeypatch.setattr(tasks, "trained_model", functools.partial(trained_model, epochs=2 * FEW))
@@ -133,11 +138,3 @@ def test_a_metamer_is_shown_to_another_model_and_trained_on(tmp_path, few_epochs
     assert row["retrained"] == accuracy(classes(again, data))
     agreement = (classes(gin, data) == classes(gin, m.data)).double().mean()
     assert row["shown_match"] == pytest.approx(float(agreement))
-
-
-def test_the_papers_search_is_as_the_paper_has_it():
-    adam = configured("paper", None)
-    assert (adam.lr, adam.steps, adam.patience) == (5e-4, 1000, None)
-    assert configured("auto", None) == gm.Auto(stop_at_tol=True)
-    # an exact solution is the same for all layers of a model, and not every model has one
-    assert configured("auto", None, exact=False) == gm.Auto(stop_at_tol=True, exact=False)

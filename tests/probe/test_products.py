@@ -1,7 +1,5 @@
 """Sums of messages as sparse products: the same as PyG's own sums, and its gradients."""
 
-import copy
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,7 +20,6 @@ from torch_geometric.utils import to_torch_csr_tensor
 
 import graph_metamers as gm
 from graph_metamers.probe.products import FACTORS, KNOWN, Pattern, sparse_product, sparse_products
-from graph_metamers.zoo.training import Training
 from helpers import seeded
 
 # Sums over neighbours in another order: a few units in the last place.
@@ -220,31 +217,6 @@ def test_the_product_is_the_dense_one(senders, receivers, heads, count, seed):
             for g in (ours, theirs)
         )
         torch.testing.assert_close(ours_again, theirs_again)
-
-
-@pytest.mark.parametrize("name", ["gcn", "gat", "chebnet", "graphsage", "gin"])
-def test_training_is_the_same(name, monkeypatch, tmp_path):
-    """Weights after 20 epochs, beside those of PyG's own sums."""
-    data = gm.datasets.csbm(nodes=60, features=40, density=0.1)
-    training = Training(epochs=20, patience=None)
-    weights = []
-    for convolutions in (FACTORS, {}):
-        monkeypatch.setattr("graph_metamers.probe.products.FACTORS", convolutions)
-        trained = gm.zoo.train(name, data, training=training, cache=tmp_path / str(len(weights)))
-        weights.append(copy.deepcopy(trained.model.state_dict()))
-    for a, b in zip(weights[0].values(), weights[1].values(), strict=True):
-        # Adam divides by small gradients: rounding grows in twenty steps.
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("edges", [0, 9], ids=["none", "more than pairs"])
-def test_few_and_many_edges(edges):
-    conv = seeded(lambda: GATConv(4, 2))
-    plain, fast = (
-        results(conv, torch.eye(4)[:2], torch.zeros(2, edges, dtype=torch.long), fast=fast)
-        for fast in (False, True)
-    )
-    torch.testing.assert_close(fast, plain)
 
 
 def other_precision(dtype):

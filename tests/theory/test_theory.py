@@ -1,23 +1,27 @@
 """Dimensions and volumes: by hand, against dense Jacobians, and what is said of mistakes."""
 
 import math
-import re
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn import GATConv, GATv2Conv, GCNConv, TransformerConv, global_mean_pool
+from torch_geometric.nn import GCNConv, TransformerConv, global_mean_pool
 
 import graph_metamers as gm
-from graph_metamers.theory import graph_rank, jacobian, manifold
-from graph_metamers.theory.manifold import metamer_dimension
+from graph_metamers.probe import Session
+from graph_metamers.theory.manifold import OF, least_gain, metamer_dimension
 from graph_metamers.theory.volume import activation_volume
 from helpers import Calls, TwoLayers, left_as_found, seeded, toy_graph, unchecked_types
 
 SMALL = gm.datasets.csbm(nodes=24, features=12, density=0.3, degree=3.0)
 MODELS = ["gcn", "graphsage", "gin", "gat"]
+
+
+def gain(model: nn.Module, data: Data, layer: str) -> float:
+    with Session(model, data) as session:
+        return least_gain(session, session.targets(layer))
 
 
 def zoo(name: str, features: int = 12, **options) -> nn.Module:
@@ -35,10 +39,6 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         return self.act(self.s @ (x @ self.w))
-
-
-def constant(model, x: Tensor, edge_index: Tensor) -> Tensor:
-    return x.new_ones(len(x), 3)
 
 
 def path(nodes: int = 4, features: int = 3, dtype=torch.float32) -> Data:
@@ -79,42 +79,22 @@ W_FULL = torch.tensor([[1.0, 0], [0, 1], [1, 1]])
 W_ONE = torch.tensor([[1.0, 2], [2, 4], [0, 0]])  # rank 1
 
 
-@pytest.mark.parametrize(
-    ("s", "w", "rank"),
-    [(S_FULL, W_FULL, 8), (S_TWINS, W_FULL, 4), (S_FULL, W_ONE, 4), (S_TWINS, W_ONE, 2)],
-    ids=["full", "twins", "one direction", "both"],
-)
-def test_a_linear_layer_has_the_product_of_the_ranks(s, w, rank):
-    found = metamer_dimension(Linear(s, w), path(), "output", of="graph")
-    assert found.exact
-    assert (found.dimension, found.rank, found.total) == (12 - rank, rank, 12)
-
-
 @pytest.mark.parametrize(("w", "rank"), [(W_FULL, 2), (W_ONE, 1)], ids=["full", "one direction"])
 def test_a_node_has_the_rank_of_the_weights(w, rank):
     conv = GCNConv(3, 2, bias=False)
     conv.lin.weight.data = w.T.clone()
     found = metamer_dimension(conv, path(), "output")
     assert found.node_dimension.tolist() == [3 - rank] * 4
-    assert (found.dimension, found.minimum, found.maximum) == (3 - rank,) * 3
+    assert found.dimension == 3 - rank
 
 
 def test_an_injective_layer_leaves_nothing_free():
     model = Linear(torch.eye(4), torch.eye(3), nn.Tanh())
-    assert metamer_dimension(model, path(), "output", of="graph").dimension == 0
     assert metamer_dimension(model, path(), "output", of="receptive_field").dimension == 0
-
-
-def test_a_constant_layer_leaves_everything_free():
-    found = metamer_dimension(Calls(constant), toy_graph(), "output", of="graph")
-    assert (found.dimension, found.rank) == (40 * 24, 0)
-    assert (found.effective_rank, found.stable_rank) == (0, 0)
 
 
 def test_relu_takes_away_the_units_that_are_off():
     model, data = Linear(torch.eye(4), torch.eye(3), nn.ReLU()), path()
-    on = int((data.x > 0).sum())
-    assert metamer_dimension(model, data, "output", of="graph").rank == on
     # A node depends on its own three features alone, also where every unit of it is off.
     found = metamer_dimension(model, data, "output", of="receptive_field")
     assert found.node_rank.tolist() == (data.x > 0).sum(dim=1).tolist()
@@ -130,21 +110,32 @@ def test_spectrum_by_hand():
     assert found.effective_rank == pytest.approx(math.exp(entropy))
 
 
+@pytest.mark.parametrize(
+    ("s", "w", "act", "least"),
+    [
+        # Of S Wᵀ ⊗ the singular values are products; of a path's S they are 2 + 2 cos(kπ / 5).
+        (S_FULL, torch.diag(torch.tensor([3.0, 0.5, 2.0])), None, 0.5 * (2 - 1.618034)),
+        (torch.eye(4), torch.eye(3), nn.Tanh(), 0.0),  # not affine
+        (S_TWINS, torch.eye(3), None, 0.0),  # twins can be exchanged
+        (S_FULL, W_FULL, None, 0.0),  # fewer units than features
+    ],
+    ids=["injective", "not affine", "twins", "narrow"],
+)
+def test_least_gain_by_hand(s, w, act, least):
+    assert gain(Linear(s, w, act), path(), "output") == pytest.approx(least, rel=1e-6)
+
+
 # Against dense Jacobians
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("layer", ["layer1", "layer2"])
-def test_graph_against_the_dense_jacobian(name, layer):
-    model = zoo(name)
-    found = metamer_dimension(model, SMALL, layer, of="graph")
-    whole = dense(model, SMALL, layer).reshape(-1, SMALL.x.numel())
-    assert found.exact
-    assert found.rank == ranks(whole)
+@pytest.mark.parametrize("name", ["gcn", "graphsage"])
+def test_least_gain_against_the_dense_jacobian(name):
+    model = zoo(name, hidden=16)  # wider than the 12 features
+    whole = dense(model, SMALL, "layer1.conv").reshape(-1, SMALL.x.numel())
     values = torch.linalg.svdvals(whole)
-    torch.testing.assert_close(
-        found.singular_values[: len(values)], values, rtol=1e-5, atol=1e-6 * float(values[0])
-    )
+    least = float(values[-1]) if values[-1] > 1e-5 * values[0] else 0.0
+    assert gain(model, SMALL, "layer1.conv") == pytest.approx(least, rel=1e-5)
+    assert gain(model, SMALL, "layer1") == 0.0
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -188,18 +179,7 @@ def test_node_against_the_dense_jacobian(name):
     assert found.node_dimension.tolist() == (12 - found.node_rank).tolist()
 
 
-@pytest.mark.parametrize("conv", [GATConv, GATv2Conv, TransformerConv])
-def test_attention_sees_what_frozen_attention_does_not(conv):
-    """One unit, two heads: with frozen attention the mean of the heads is one direction."""
-    build = lambda: conv(3, 1, heads=2, concat=False)  # noqa: E731
-    model, data = Calls(lambda m, x, e: m.conv(x, e), conv=seeded(build)), path(6)
-    moving = metamer_dimension(model, data, "conv", of="graph")
-    held = metamer_dimension(model, data, "conv", of="graph", frozen_attention=True)
-    assert moving.rank == ranks(dense(model, data, "conv").reshape(6, 18))
-    assert not torch.allclose(moving.singular_values, held.singular_values, rtol=1e-3)
-
-
-def test_frozen_attention_loses_a_rank():
+def test_attention_moves():
     """Both heads send the first feature and weigh it by the second, in opposite ways.
 
     Held, the heads do the same: rank 1. Moving, the second feature shifts weight between neighbours
@@ -219,82 +199,14 @@ def test_frozen_attention_loses_a_rank():
         x=torch.tensor([[0.0, 0.0], [1.0, 1.0], [5.0, 1.0]]),
         edge_index=torch.tensor([[1, 2], [0, 0]]),
     )
-    options = {"of": "receptive_field", "nodes": [0]}
-    moving = metamer_dimension(model, data, "conv", **options)
-    held = metamer_dimension(model, data, "conv", frozen_attention=True, **options)
-    assert (moving.rank, held.rank) == (2, 1)
-    assert (moving.dimension, held.dimension) == (2, 3)
-    whole = dense(model, data, "conv")[0].flatten(1)
-    assert ranks(whole) == 2
-    alone = whole.view(2, 3, 2).clone()
-    alone[:, :, 1] = 0  # what attention reads
-    assert ranks(alone.flatten(1)) == 1
-
-
-# Large graphs
-
-
-MIDDLE = gm.datasets.csbm(nodes=220, features=30, density=0.2, degree=4.0)
-
-
-def exactly(model: nn.Module, layer: str, monkeypatch, **options):
-    with monkeypatch.context() as patch:
-        patch.setattr(manifold, "DENSE", 10**6)
-        return metamer_dimension(model, MIDDLE, layer, of="graph", **options)
-
-
-@pytest.mark.parametrize("name", ["gcn", "graphsage"])
-@pytest.mark.parametrize("layer", ["layer1", "layer1.conv"])
-def test_sparse_blocks_give_the_rank_of_the_dense_jacobian(name, layer, monkeypatch):
-    model = zoo(name, features=30)
-    expected = exactly(model, layer, monkeypatch)
-    monkeypatch.setattr(manifold, "DENSE", 0)
-    found = metamer_dimension(model, MIDDLE, layer, of="graph")
-    assert found.exact
-    assert found.rank == expected.rank
-    assert found.stable_rank == pytest.approx(expected.stable_rank, rel=0.1)
-    assert found.effective_rank == pytest.approx(expected.effective_rank, rel=0.1)
-
-
-def test_sparse_blocks_with_dependent_weights(monkeypatch):
-    model = zoo("gcn", features=30)
-    with torch.no_grad():
-        model.layer1.conv.lin.weight[3:] = model.layer1.conv.lin.weight[:1]
-    expected = exactly(model, "layer1.conv", monkeypatch)
-    monkeypatch.setattr(manifold, "DENSE", 0)
-    found = metamer_dimension(model, MIDDLE, "layer1.conv", of="graph")
-    assert found.exact
-    assert found.rank == expected.rank
-    assert found.rank % 3 == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "layer", "activation", "width"),
-    [
-        ("gcn", "layer2", "relu", 0.1),
-        ("gat", "layer1", "relu", 0.01),
-        ("gin", "layer1", "tanh", 0.5),
-    ],
-)
-def test_the_estimate_is_within_three_standard_errors(name, layer, activation, width, monkeypatch):
-    model = zoo(name, features=30, activation=activation)
-    expected = exactly(model, layer, monkeypatch)
-    monkeypatch.setattr(manifold, "DENSE", 0)
-    monkeypatch.setattr(graph_rank, "SMALL", 0)
-    monkeypatch.setattr(graph_rank, "SPARSE", 0)
-    found = metamer_dimension(model, MIDDLE, layer, of="graph")
-    assert not found.exact
-    assert "estimated" in repr(found)
-    # Wide where Lanczos does not tell the smallest singular values from zero (gin).
-    assert found.standard_error < width * expected.rank
-    # A rank is a whole number: a thousandth is rounding.
-    assert abs(found.rank - expected.rank) <= 3 * found.standard_error + 1e-3
-    again = metamer_dimension(model, MIDDLE, layer, of="graph")
-    assert again.rank == found.rank
+    found = metamer_dimension(model, data, "conv", of="receptive_field", nodes=[0])
+    assert (found.rank, found.dimension) == (2, 2)
+    assert ranks(dense(model, data, "conv")[0].flatten(1)) == 2
 
 
 def test_a_sample_of_nodes_has_a_standard_error():
-    found = metamer_dimension(zoo("gcn", 30), MIDDLE, "layer1", of="receptive_field")
+    data = gm.datasets.csbm(nodes=220, features=30, density=0.2, degree=4.0)
+    found = metamer_dimension(zoo("gcn", 30), data, "layer1", of="receptive_field")
     assert len(found.nodes) == 200
     assert found.standard_error > 0
     assert "mean of 200 nodes" in repr(found)
@@ -337,43 +249,35 @@ def test_volume_by_hand(act, log, collapsed):
     assert (found.collapsed, found.share) == (collapsed, collapsed / 4)
     assert found.node_collapsed.tolist() == [collapsed // 2] * 2
     assert float(found.node_log_volume.sum()) == pytest.approx(log, abs=1e-5)
-    if collapsed:
-        assert found.log_determinant == -math.inf
+    assert found.log_determinant == (-math.inf if collapsed else found.log_volume)
+
+
+FUNCTIONS = {
+    "F.relu": F.relu,
+    "F.leaky_relu": lambda h: F.leaky_relu(h, 0.3),
+    "F.silu": F.silu,
+    "F.tanh": lambda h: h.tanh(),
+    "F.relu_": lambda h: h.relu_(),
+}
+
+
+@pytest.mark.parametrize("name", [*sorted(gm.zoo.models.ACTIVATIONS), *FUNCTIONS])
+def test_volume_of_every_activation(name):
+    data = toy_graph()
+    if name in FUNCTIONS:
+        act = FUNCTIONS[name]
+        model, layer = seeded(lambda: TwoLayers(lambda m, h: act(h))), name
+        conv = model.conv1
     else:
-        assert found.log_determinant == found.log_volume
-
-
-@pytest.mark.parametrize("activation", sorted(gm.zoo.models.ACTIVATIONS))
-def test_volume_of_every_activation(activation):
-    model = zoo("gcn", 24, activation=activation)
-    found = activation_volume(model, toy_graph(), "layer1")
-    z = model.layer1.conv(toy_graph().x, toy_graph().edge_index).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(model.layer1.activation(z).sum(), z)
+        model, layer = zoo("gcn", 24, activation=name), "layer1"
+        conv, act = model.layer1.conv, model.layer1.activation
+    with left_as_found(model):
+        found = activation_volume(model, data, layer)
+    z = conv(data.x, data.edge_index).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(act(z.clone()).sum(), z)
     assert found.collapsed == int((slope.abs() <= 1e-6).sum())
     on = slope.abs()[slope.abs() > 1e-6].double()
     assert found.log_volume == pytest.approx(float(on.log().sum()), rel=1e-4, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("between", "layer"),
-    [
-        (lambda m, h: F.relu(h), "F.relu"),
-        (lambda m, h: F.elu(h), "F.elu"),
-        (lambda m, h: F.leaky_relu(h, 0.3), "F.leaky_relu"),
-        (lambda m, h: F.gelu(h), "F.gelu"),
-        (lambda m, h: F.silu(h), "F.silu"),
-        (lambda m, h: h.tanh(), "F.tanh"),
-        (lambda m, h: h.sigmoid(), "F.sigmoid"),
-        (lambda m, h: h.relu_(), "F.relu_"),
-    ],
-)
-def test_volume_of_functions(between, layer):
-    model, data = seeded(lambda: TwoLayers(between)), toy_graph()
-    with left_as_found(model):
-        found = activation_volume(model, data, layer)
-    z = model.conv1(data.x, data.edge_index).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(between(model, z.clone()).sum(), z)
-    assert found.collapsed == int((slope.abs() <= 1e-6).sum())
 
 
 def test_volume_of_the_call_that_is_named():
@@ -390,7 +294,7 @@ def test_volume_of_the_call_that_is_named():
 # Left as found, and mistakes
 
 
-@pytest.mark.parametrize("of", manifold.OF)
+@pytest.mark.parametrize("of", OF)
 @pytest.mark.parametrize("name", MODELS)
 def test_the_model_is_left_as_found(name, of):
     model, data = zoo(name).train(), SMALL.clone()
@@ -400,19 +304,6 @@ def test_the_model_is_left_as_found(name, of):
     assert metamer_dimension(model, data, "layer1", of=of).rank == first.rank
 
 
-def test_frozen_attention_leaves_no_hooks():
-    model = zoo("gat")
-    options = {"of": "receptive_field", "frozen_attention": True}
-    with left_as_found(model):
-        metamer_dimension(model, SMALL, "layer1", **options)
-
-
-def test_volume_leaves_the_model_as_found():
-    model = zoo("gcn").train()
-    with left_as_found(model):
-        activation_volume(model, SMALL, "layer1")
-
-
 def pooled(model, x: Tensor, edge_index: Tensor) -> Tensor:
     return global_mean_pool(model.conv(x, edge_index), torch.zeros(len(x), dtype=torch.long))
 
@@ -420,19 +311,13 @@ def pooled(model, x: Tensor, edge_index: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("model", "options", "sentence"),
     [
-        ("gcn", {"of": "edge"}, "of must be one of 'node', 'receptive_field', 'graph'; got 'edge'"),
+        ("gcn", {"of": "edge"}, "of must be one of 'node', 'receptive_field'; got 'edge'"),
         ("gcn", {"rtol": 0.0}, r"rtol must be in \[1e-7, 1\); got 0\.0"),
         ("gcn", {"rtol": 1.0}, r"rtol must be in \[1e-7, 1\); got 1\.0"),
         ("gcn", {"seed": -1}, "seed must be a whole number of at least 0; got -1"),
         ("gcn", {"nodes": [24]}, r"nodes must be a list of numbers of nodes, 0 to 23; got \[24\]"),
         ("gcn", {"nodes": []}, r"nodes must be a list .*; got \[\]"),
         ("gcn", {"nodes": [0.5]}, r"nodes must be a list .*; got \[0\.5\]"),
-        ("gcn", {"nodes": [1], "of": "graph"}, "of='graph' is of all nodes .*; leave nodes= out"),
-        (
-            "gcn",
-            {"of": "graph", "frozen_attention": True},
-            "frozen_attention=True needs a GATConv, GATv2Conv or TransformerConv; GCN has none",
-        ),
         (
             "gcn",
             {"layer": "layer2"},
@@ -447,29 +332,11 @@ def test_what_is_said_of_mistakes(model, options, sentence):
         metamer_dimension(zoo(model), SMALL, options.pop("layer"), **options)
 
 
-@pytest.mark.parametrize("of", ["node", "receptive_field"])
-def test_pooled_activations_are_of_the_graph(of):
+@pytest.mark.parametrize("of", OF)
+def test_pooled_activations_have_no_node(of):
     model = Calls(pooled, conv=seeded(lambda: GCNConv(12, 3)))
-    with pytest.raises(gm.InputError, match=f"of='{of}' needs an activation with a row for each"):
+    with pytest.raises(gm.InputError, match="needs an activation with a row for each node; output"):
         metamer_dimension(model, SMALL, "output", of=of)
-    assert metamer_dimension(model, SMALL, "output", of="graph").rank == 3
-
-
-def test_second_derivatives_that_lack_are_named(monkeypatch):
-    class Once(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, h):
-            return h.clone()
-
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx, gradient):
-            return gradient
-
-    model = Calls(lambda m, x, e: Once.apply(m.conv(x, e)), conv=seeded(lambda: GCNConv(12, 3)))
-    monkeypatch.setattr(manifold, "DENSE", 0)
-    with pytest.raises(gm.InputError, match=re.escape(jacobian.NO_SECOND_DERIVATIVE)):
-        metamer_dimension(model, SMALL, "output", of="graph")
 
 
 @pytest.mark.parametrize("layer", ["layer2", "layer1.conv"])

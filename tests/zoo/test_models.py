@@ -8,58 +8,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import UNDIRECTED, X, adjacency, built, normalised, returned, values
 from torch import nn
 
 import graph_metamers as gm
-from graph_metamers.paper.grid import MODELS as PAPER
-from graph_metamers.zoo import ACTIVATIONS, GAT, GCN, GIN, ChebNet, GraphSAGE
+from graph_metamers.zoo import ACTIVATIONS, GAT, GCN, GIN, MODELS, ChebNet, GraphSAGE
 from graph_metamers.zoo.models import drop
-from helpers import unchecked_types
-
-MODELS = {name: gm.zoo.MODELS[name] for name in PAPER}
-CONVOLUTIONS = [name for name in MODELS if name != "graphormer"]
+from helpers import seeded, unchecked_types
 
 # Four nodes: 0 → 1, 1 → 2, 2 → 0, 0 → 2, and 3 alone. A[target, source].
 DIRECTED = torch.tensor([[0, 1, 2, 0], [1, 2, 0, 2]])
-# 0 - 1 - 2, and 3 alone.
-UNDIRECTED = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
-X = np.array([[1.0, 0, 2], [0, -1, 1], [3, 1, 0], [0.5, 2, -1]])
-
-
-def adjacency(edge_index: torch.Tensor) -> np.ndarray:
-    a = np.zeros((4, 4))
-    a[edge_index[1], edge_index[0]] = 1
-    return a
-
-
-def built(model: type, **options) -> nn.Module:
-    """In float64, with every weight drawn anew: biases that start at zero count too."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = model(3, 2, **options).double().eval()
-        for weight in network.parameters():
-            nn.init.normal_(weight, std=0.7)
-    return network
-
-
-def values(module: nn.Module, name: str) -> np.ndarray:
-    weight = dict(module.named_parameters()) | dict(module.named_buffers())
-    return weight[name].detach().numpy()
-
-
-def first(network: nn.Module, edge_index: torch.Tensor) -> np.ndarray:
-    """What layer1 returns when the whole network runs."""
-    seen = []
-    handle = network.layer1.register_forward_hook(lambda layer, args, out: seen.append(out))
-    network(torch.from_numpy(X), edge_index)
-    handle.remove()
-    return seen[0].detach().numpy()
 
 
 def gcn(conv: nn.Module, a: np.ndarray) -> np.ndarray:
-    a = a + np.eye(4)
-    root = np.diag(a.sum(1) ** -0.5)
-    return root @ a @ root @ X @ values(conv, "lin.weight").T + values(conv, "bias")
+    return normalised(a) @ X @ values(conv, "lin.weight").T + values(conv, "bias")
 
 
 def chebnet(conv: nn.Module, a: np.ndarray) -> np.ndarray:
@@ -127,14 +89,14 @@ def test_the_first_layer_by_hand(name, edges):
     edge_index = {"directed": DIRECTED, "undirected": UNDIRECTED}[edges]
     by_hand = np.maximum(formula(network.layer1.conv, adjacency(edge_index)), 0)
     assert 0 < (by_hand > 0).mean() < 1
-    np.testing.assert_allclose(first(network, edge_index), by_hand, atol=1e-12)
+    np.testing.assert_allclose(returned(network, "layer1", edge_index), by_hand, atol=1e-12)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4, 16])
 def test_attention_heads_are_side_by_side(heads):
     network = built(GAT, hidden=16, heads=heads)
     by_hand = np.maximum(gat(network.layer1.conv, adjacency(DIRECTED)), 0)
-    np.testing.assert_allclose(first(network, DIRECTED), by_hand, atol=1e-12)
+    np.testing.assert_allclose(returned(network, "layer1", DIRECTED), by_hand, atol=1e-12)
     assert network.layer2.conv.heads == 1
 
 
@@ -142,7 +104,7 @@ def test_attention_heads_are_side_by_side(heads):
 def test_activations(activation):
     network = built(GCN, activation=activation)
     by_hand = SIGMA[activation](gcn(network.layer1.conv, adjacency(UNDIRECTED)))
-    np.testing.assert_allclose(first(network, UNDIRECTED), by_hand, atol=1e-12)
+    np.testing.assert_allclose(returned(network, "layer1"), by_hand, atol=1e-12)
 
 
 @pytest.mark.parametrize("hidden", [3, 16])
@@ -164,7 +126,7 @@ def test_norm_then_residual_then_activation(name, norm, hidden):
         z = (z - mean) / np.sqrt(var + 1e-5)
         z = z * values(layer.norm, "weight") + values(layer.norm, "bias")
     z = z + (X if hidden == 3 else X @ values(layer.skip, "weight").T)
-    np.testing.assert_allclose(first(network, UNDIRECTED), SIGMA["elu"](z), atol=1e-11)
+    np.testing.assert_allclose(returned(network, "layer1"), SIGMA["elu"](z), atol=1e-11)
     assert network.layer2.norm is None
     assert network.layer2.activation is None
 
@@ -176,22 +138,20 @@ def test_chebnet_has_k_polynomials(K):
     assert built(ChebNet).layer1.conv.lins[2].weight.shape == (16, 3)
 
 
-def test_edge_weights_where_the_convolution_takes_them():
-    weight = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
-    x = torch.from_numpy(X)
-    for name in CONVOLUTIONS:
-        network = built(MODELS[name])
-        assert ("edge_weight" in inspect.signature(network.forward).parameters) == (
-            name in ("gcn", "chebnet")
-        )
-    for model in (GCN, ChebNet):
-        network = built(model)
+# ---------------------------------------------------------------------------------- all alike
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_edge_weights_where_the_convolution_takes_them(name):
+    options = {} if name in ("gcn", "chebnet", "graphormer", "graphsage", "gin") else {"hidden": 8}
+    network = built(MODELS[name], **options)
+    takes = name in ("gcn", "chebnet", "gcnii", "appnp", "graphgps")
+    assert ("edge_weight" in inspect.signature(network.forward).parameters) == takes
+    if takes:
+        x, weight = torch.from_numpy(X), torch.tensor([1.0, 2, 3, 4], dtype=torch.float64)
         plain = network(x, UNDIRECTED)
-        assert torch.equal(network(x, UNDIRECTED, torch.ones(4, dtype=torch.float64)), plain)
+        torch.testing.assert_close(network(x, UNDIRECTED, torch.ones_like(weight)), plain)
         assert not torch.allclose(network(x, UNDIRECTED, weight), plain)
-
-
-# ------------------------------------------------------------------------------- all six alike
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
@@ -208,9 +168,7 @@ def test_layers_are_numbered_and_listed(name, depth, small):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_metamers_at_every_layer(name, small):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = MODELS[name](40, 3).eval()
+    network = seeded(lambda: MODELS[name](40, 3)).eval()
     for layer in network.layer_names:
         found = gm.metamer(network, small, layer, search=gm.Adam(lr=0.05, steps=20), progress=False)
         assert math.isfinite(found.activation_error)
@@ -218,9 +176,9 @@ def test_metamers_at_every_layer(name, small):
 
 
 def test_names_and_summaries():
-    assert list(MODELS) == ["gcn", "chebnet", "graphsage", "gin", "gat", "graphormer"]
-    assert list(gm.zoo.MODELS) == [*MODELS, "gatv2", "gcnii", "appnp", "graphgps"]
-    for name, model in gm.zoo.MODELS.items():
+    paper = ["gcn", "chebnet", "graphsage", "gin", "gat", "graphormer"]
+    assert list(MODELS) == [*paper, "gatv2", "gcnii", "appnp", "graphgps"]
+    for name, model in MODELS.items():
         assert model.name == name
         assert model.summary
         assert "\n" not in model.summary
@@ -237,6 +195,8 @@ OPTIONS = [
 @pytest.mark.parametrize("name", MODELS)
 def test_options_go_together_and_seeds_decide(name, options, small, tmp_path):
     training = gm.zoo.Training(lr=0.01, epochs=3)
+    if name == "graphgps":  # its blocks always add their inputs
+        options = {key: value for key, value in options.items() if key != "residual"}
 
     def trained(cache: str, seed: int) -> dict[str, torch.Tensor]:
         call = {"seed": seed, "training": training, "cache": tmp_path / cache, "hidden": 24}
@@ -286,6 +246,14 @@ def test_dropout_acts_in_training_only(name, small):
         ("gat", {"hidden": 12}, "hidden must be a multiple of heads=8; got 12."),
         ("gat", {"heads": 0}, "heads must be a whole number of at least 1; got 0"),
         ("gcn", {"heads": 2}, "model='gcn' cannot be built with {'heads': 2}: "),
+        ("gcnii", {"alpha": 1.5}, "alpha must be a share in [0, 1]; got 1.5."),
+        ("gcnii", {"alpha": math.nan}, "alpha must be a share in [0, 1]; got nan."),
+        ("gcnii", {"theta": 0.0}, "theta must be positive and finite; got 0.0."),
+        ("appnp", {"alpha": -0.1}, "alpha must be a share in [0, 1]; got -0.1."),
+        ("appnp", {"K": 0}, "K must be a whole number of at least 1; got 0"),
+        ("graphgps", {"residual": True}, "model='graphgps' cannot be built with"),
+        ("graphgps", {"hidden": 4}, "hidden must be a multiple of heads=4, with 2 units or more"),
+        ("graphgps", {"hidden": 10}, "hidden must be a multiple of heads=4, with 2 units or more"),
         ("graphormer", {"hidden": 9}, "hidden must be a multiple of heads=2; got 9."),
         ("graphormer", {"heads": 0}, "heads must be a whole number of at least 1; got 0"),
         ("graphormer", {"sample": 0}, "sample must be a whole number of at least 1; got 0"),

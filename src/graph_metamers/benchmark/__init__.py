@@ -1,9 +1,13 @@
 """How over-invariant is a model? A fixed protocol, and a leaderboard of those that went through."""
 
-from graph_metamers.benchmark.board import invariance, read_board, summarise, update_board
-from graph_metamers.benchmark.entrant import Entrant, entrant
-from graph_metamers.benchmark.page import write_page
-from graph_metamers.benchmark.protocol import PROTOCOL, Protocol, protocol_jobs
+from graph_metamers.benchmark.board import (
+    invariance,
+    read_board,
+    summarise,
+    update_board,
+    write_page,
+)
+from graph_metamers.benchmark.task import PROTOCOL, Entrant, Protocol, entrant, protocol_jobs
 
 __all__ = [
     "PROTOCOL",

@@ -1,63 +1,78 @@
 """The command line's `graph-metamers benchmark`."""
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
+from typer import Option
 
 from graph_metamers import datasets as graphs
 from graph_metamers import zoo
-from graph_metamers.benchmark.board import read_board, summarise, update_board
-from graph_metamers.benchmark.entrant import Entrant, entrant, made
-from graph_metamers.benchmark.page import write_page
-from graph_metamers.benchmark.protocol import PROTOCOL, protocol_jobs
-from graph_metamers.benchmark.task import first_layer
-from graph_metamers.errors import InputError, check_count, listing, suggestion
+from graph_metamers.benchmark.board import (
+    ACCURACY,
+    ERROR,
+    INVARIANCE,
+    SIMILARITY,
+    START,
+    read_board,
+    summarise,
+    update_board,
+    write_page,
+)
+from graph_metamers.benchmark.task import (
+    PROTOCOL,
+    Entrant,
+    check_layer,
+    entrant,
+    first_layer,
+    made,
+    protocol_jobs,
+)
+from graph_metamers.errors import InputError, check_count
 from graph_metamers.jobs import Job, Result, Row, Store, local, progress, run, told_apart
-from graph_metamers.metamer import preflight
 from graph_metamers.options import DeviceOption, load_graphs, stoppable, usable_device
-from graph_metamers.report.numbers import number
+from graph_metamers.paper.command import DatasetsOption, SeedsOption, WorkersOption, known_names
+from graph_metamers.paper.table import Column, terminal
 from graph_metamers.storage import one_at_a_time
 
 PAGE = "leaderboard.html"
+# 80 columns hold no more
+COLUMNS = [
+    Column("model", "model"),
+    Column("dataset", "graph"),
+    Column("layer", "layer"),
+    INVARIANCE,
+    ACCURACY,
+    Column("told", "matched"),
+    ERROR,
+    SIMILARITY,
+    START,
+]
 
 
 def benchmark_command(
     model: Annotated[
         str,
-        typer.Option(
-            "--model",
-            help=f"{', '.join(zoo.MODELS)}, or your own FILE.py:FACTORY, which is trained alike.",
-        ),
+        Option(help=f"{', '.join(zoo.MODELS)}, or your own FILE.py:FACTORY, trained alike."),
     ],
-    datasets: Annotated[
-        list[str] | None,
-        typer.Option("--datasets", help="Only these, one or several: --datasets cora pubmed."),
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="Runs of each: trainings and random starts.")
-    ] = PROTOCOL.seeds,
+    datasets: DatasetsOption = None,
+    seeds: SeedsOption = PROTOCOL.seeds,
     layer: Annotated[
         str | None,
-        typer.Option(
-            "--layer",
-            help="Of your own model: which layer is the first (default: the first searchable).",
-        ),
+        Option(help="Of your own model: which layer is the first (default: the first searchable)."),
     ] = None,
-    workers: Annotated[
-        int, typer.Option("--workers", help="Jobs at a time; they share the processors.")
-    ] = 1,
+    workers: WorkersOption = 1,
     device: DeviceOption = "cpu",
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for leaderboard.html, its table and runs/.")
-    ] = Path("benchmark"),
+    out: Annotated[Path, Option(help="Folder for leaderboard.html, its table and runs/.")] = Path(
+        "benchmark"
+    ),
 ) -> None:
     """Measure a model's over-invariance by the fixed protocol; add it to a leaderboard."""
     who = entrant(model)
-    names = _known(datasets)
+    names = known_names("--datasets", datasets, graphs.NAMES, "a dataset") or PROTOCOL.datasets
     for name, count in {"--seeds": seeds, "--workers": workers}.items():
         check_count(name, count)
     usable_device(device)
@@ -91,17 +106,6 @@ def _but_seed(job: Job) -> Job:
     return Job.of(job.task, **job.arguments | {"seed": None})
 
 
-def _known(asked: list[str] | None) -> list[str]:
-    names = [name.lower() for name in asked or PROTOCOL.datasets]
-    for name in names:
-        if name not in graphs.NAMES:
-            raise InputError(
-                f"--datasets {name} is not a dataset.{suggestion(name, graphs.NAMES)} "
-                f"Choose among {listing(graphs.NAMES)}."
-            )
-    return list(dict.fromkeys(names))
-
-
 def _check_layer(who: Entrant, layer: str | None, dataset: str) -> None:
     """Whether an own model can be built and has a first layer, before it is trained many times."""
     if who.source is None:
@@ -111,14 +115,10 @@ def _check_layer(who: Entrant, layer: str | None, dataset: str) -> None:
                 "Of the zoo's models the first layer is layer1."
             )
         return
-    data = graphs.load(dataset)
+    data = graphs.load_nodes(dataset)
     try:
-        network = zoo.fit(
-            lambda: made(who.source or {}, data),
-            data,
-            training=zoo.Training(epochs=1),
-            progress=False,
-        ).model
+        build = functools.partial(made, who.source, data)
+        network = zoo.fit(build, data, training=zoo.Training(epochs=1), progress=False).model
     except InputError:
         raise
     except Exception as error:  # whatever the user's code raises
@@ -129,7 +129,7 @@ def _check_layer(who: Entrant, layer: str | None, dataset: str) -> None:
     if layer is None:
         first_layer(network, data)
     else:
-        preflight(network, data, layer, search=PROTOCOL.search, tol=PROTOCOL.tol)
+        check_layer(network, data, layer)
 
 
 def _tell(board: list[Row], who: Entrant, results: list[Result], out: Path) -> None:
@@ -153,38 +153,10 @@ def _tell(board: list[Row], who: Entrant, results: list[Result], out: Path) -> N
 
 def _table(board: list[Row], who: Entrant) -> Table:
     """The whole board, with the lines of whom it was run for in bold."""
+    rows = [
+        line | {"told": "impossible" if line["impossible"] == line["runs"] else matched}
+        for line in board
+        for matched in [f"{line['matched']} of {line['runs']}"]
+    ]
     title = f"Leaderboard, protocol {PROTOCOL.version}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("model", overflow="fold")
-    for name in ("graph", "layer"):
-        table.add_column(name, no_wrap=True)
-    for name in (
-        "invar.",
-        "acc.",
-        "matched",
-        "error",
-        "S_feat",
-        "start",
-    ):  # 80 columns hold no more
-        table.add_column(name, justify="right", no_wrap=True)
-    for line in board:
-        table.add_row(
-            line["model"],
-            line["dataset"],
-            line["layer"],
-            _text(line, "invariance"),
-            _text(line, "accuracy"),
-            "impossible"
-            if line["impossible"] == line["runs"]
-            else f"{line['matched']} of {line['runs']}",
-            f"{number(line, 'activation_error'):.1e}",
-            _text(line, "feature_similarity"),
-            _text(line, "start_feature_similarity"),
-            style="bold" if line["model"] == who.name else None,
-        )
-    return table
-
-
-def _text(line: Row, name: str) -> str:
-    value = number(line, name)
-    return f"{value:.3f}" if value == value else "–"
+    return terminal(title, rows, COLUMNS, brief=False, bold=lambda line: line["model"] == who.name)

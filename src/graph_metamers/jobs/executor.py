@@ -1,16 +1,19 @@
 """Who runs the jobs: this process, or several worker processes of this machine."""
 
-import contextlib
-import json
+import multiprocessing
 import os
-import select
+import signal
 import sys
+import threading
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from multiprocessing import connection
+from multiprocessing.connection import Connection
 from pathlib import Path
-from subprocess import PIPE, Popen
-from typing import IO, Protocol, Self, cast
+from types import ModuleType
+from typing import Any, Protocol, Self, cast
 
 import torch
 
@@ -19,11 +22,12 @@ from graph_metamers.errors import check_count
 from graph_metamers.jobs.job import Job, Result, Row
 
 ATTEMPTS = 3  # of a job whose worker dies
+SPAWN = multiprocessing.get_context("spawn")
 # Large tensors in large pages, so that a step does not begin with page faults.
 FAST_MEMORY = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
-class Executor(Protocol):
+class Executor(AbstractContextManager[Any], Protocol):
     """Runs jobs, up to `slots` at a time. Used as a context; leaving it ends what still runs."""
 
     @property
@@ -41,24 +45,6 @@ class Executor(Protocol):
         An executor that runs its jobs itself does one here, however long that takes.
         """
         ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-def attempt(job: Job, work: Path) -> Result:
-    """Do a job here and now; what it raises becomes the result's error."""
-    commit()  # that of now: another may be checked out while the job runs
-    began = time.perf_counter()
-    rows: list[Row] = []
-    error = ""
-    try:
-        rows = job(work)
-    except (Exception, SystemExit):  # what a job raises is its result, and the others go on
-        error = traceback.format_exc()
-    device = job.arguments.get("device", "cpu")
-    return Result(job, rows, time.perf_counter() - began, environment(device), error)
 
 
 def local(workers: int = 1) -> "Inline | Processes":
@@ -92,36 +78,11 @@ class Inline:
         self._waiting.clear()
 
 
-@dataclass
-class _Worker:
-    process: Popen[str]
-    job: tuple[Job, Path] | None = None
-    attempts: int = 0
-
-    @property
-    def requests(self) -> IO[str]:
-        return cast("IO[str]", self.process.stdin)  # it was started with PIPE
-
-    @property
-    def answers(self) -> IO[str]:
-        return cast("IO[str]", self.process.stdout)
-
-    def end(self) -> int:
-        """End the process, if it has not ended, and give its exit code."""
-        self.process.kill()
-        # Closing writes once more what it never read. Nothing is read here: a process that a job
-        # left behind may hold the other end for long.
-        for stream in (self.requests, self.answers):
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
-        return self.process.wait()
-
-
 class Processes:
     """Runs jobs in worker processes, each with an equal share of the threads.
 
-    A worker that dies (for memory, or killed) is replaced and its job tried again, three times in
-    all. The workers end when this process does, however it ends.
+    A worker that dies (for memory, or killed) is replaced and its job is tried again, three times
+    in all. The workers end when this process does, however it ends.
 
     Args:
         workers: How many.
@@ -131,63 +92,107 @@ class Processes:
         check_count("workers", workers)
         self.slots = workers
         self._threads = max(1, torch.get_num_threads() // workers)
-        self._workers: list[_Worker] = []
+        self._idle: list[_Worker] = []
+        self._busy: dict[Connection, tuple[_Worker, Job, Path, int]] = {}
 
     def submit(self, job: Job, work: Path) -> None:
-        worker = next((one for one in self._workers if one.job is None), None)
-        if worker is None:
-            worker = _Worker(self._started())
-            self._workers.append(worker)
-        worker.job, worker.attempts = (job, work), 1
-        self._hand_over(worker, job, work)
+        self._begin(job, work, 1)
 
     def next(self, timeout: float | None) -> Result | None:
-        # An answer is one line and comes when asked for, so that none waits in a buffer unseen.
-        busy = {one.answers: (one, *one.job) for one in self._workers if one.job is not None}
-        ready, _, _ = select.select(list(busy), [], [], timeout)
-        return self._received(*busy[ready[0]]) if ready else None
-
-    def _received(self, worker: _Worker, job: Job, work: Path) -> Result | None:
-        """The result of the worker's job; None if it died and its job was begun again."""
-        line = worker.answers.readline()
-        if line.endswith("\n"):
-            worker.job = None
-            return Result(job, **json.loads(line))
-        code = worker.end()
-        worker.process = self._started()
-        if worker.attempts < ATTEMPTS:
-            worker.attempts += 1
-            self._hand_over(worker, job, work)
+        ready = connection.wait(self._busy, timeout)
+        if not ready:
             return None
-        worker.job = None
-        told = f"The worker died {ATTEMPTS} times (exit code {code}); is there enough memory?"
-        return Result(job, [], 0.0, environment(), told)
+        worker, job, work, number = self._busy.pop(cast(Connection, ready[0]))
+        try:
+            result = worker.pipe.recv()
+        except (EOFError, OSError):
+            code = worker.end()
+            if number < ATTEMPTS:
+                return self._begin(job, work, number + 1)
+            why = f"The worker died {ATTEMPTS} times (exit code {code}); is there enough memory?"
+            return Result(job, [], 0.0, environment(), why)
+        self._idle.append(worker)
+        return result
 
-    def _hand_over(self, worker: _Worker, job: Job, work: Path) -> None:
-        asked = {"task": job.task, "settings": job.settings, "work": str(work)}
-        with contextlib.suppress(BrokenPipeError):  # it is dead, which `next` finds when it reads
-            print(json.dumps(asked), file=worker.requests, flush=True)
-
-    def _started(self) -> "Popen[str]":
-        threads = str(self._threads)
-        shared = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        return Popen(
-            # -P: it imports from where this process does, not from the current folder.
-            [sys.executable, "-P", "-m", "graph_metamers.jobs.worker"],
-            stdin=PIPE,
-            stdout=PIPE,
-            text=True,
-            env={**FAST_MEMORY, **os.environ, **shared, "PYTHONPATH": paths},
-            start_new_session=True,  # Ctrl-C is this process's to handle
-        )
+    def _begin(self, job: Job, work: Path, number: int) -> None:
+        worker = self._idle.pop() if self._idle else _Worker(self._threads)
+        self._busy[worker.pipe] = worker, job, work, number
+        with suppress(OSError):  # it died while it was idle, which `next` finds when it reads
+            worker.pipe.send((job, work))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._workers:
-            worker.process.kill()  # all of them first, then wait for each
-        for worker in self._workers:
+        for worker in [*self._idle, *(busy[0] for busy in self._busy.values())]:
             worker.end()
-        self._workers.clear()
+        self._idle.clear()
+        self._busy.clear()
+
+
+class _Worker:
+    """A process that does one job after another, and the pipe to it."""
+
+    def __init__(self, threads: int) -> None:
+        self.pipe, theirs = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=_serve, args=(theirs,))
+        with _clean_start(threads):
+            self._process.start()
+        theirs.close()  # so that reading ends when the process does
+
+    def end(self) -> int | None:
+        """End the process, if it has not ended, and give its exit code."""
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+        return self._process.exitcode
+
+
+@contextmanager
+def _clean_start(threads: int) -> Generator[None]:
+    """A process that starts in the block has so many threads, and does not run our script anew.
+
+    A job's function is imported by its name, so a worker has no use for the script.
+    """
+    shared = {"OMP_NUM_THREADS": f"{threads}", "OPENBLAS_NUM_THREADS": f"{threads}"}
+    shared["PYTHONSAFEPATH"] = "1"  # it imports from where this process does, not from here
+    script, before = sys.modules["__main__"], dict(os.environ)
+    sys.modules["__main__"] = ModuleType("__main__")
+    os.environ.update(FAST_MEMORY | before | shared)
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+        for name in FAST_MEMORY | shared:
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _serve(pipe: Connection) -> None:
+    """Do the jobs that come in, until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this one
+    os.dup2(2, 1)  # what a job prints is not mixed with what that process does
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError):
+        while True:
+            pipe.send(attempt(*pipe.recv()))
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(0)
+
+
+def attempt(job: Job, work: Path) -> Result:
+    """Do a job here and now; what it raises becomes the result's error."""
+    commit()  # that of now: another may be checked out while the job runs
+    began = time.perf_counter()
+    rows: list[Row] = []
+    error = ""
+    try:
+        rows = job(work)
+    except (Exception, SystemExit):  # what a job raises is its result, and the others go on
+        error = traceback.format_exc()
+    device = job.arguments.get("device", "cpu")
+    return Result(job, rows, time.perf_counter() - began, environment(device), error)

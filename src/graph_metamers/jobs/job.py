@@ -50,15 +50,14 @@ class Job:
             )
         try:
             settings = json.dumps(arguments, sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
+            same = json.loads(settings) == arguments
+        except (TypeError, ValueError):
+            settings, same = "", False
+        if not same:
             raise InputError(
-                f"A job's arguments must be numbers, texts, lists and dictionaries ({error}). "
+                "A job's arguments must be what JSON gives back: numbers, texts, lists (not "
+                f"tuples) and dictionaries with texts as names; got {arguments!r}. "
                 "Name the thing, and let the task make it."
-            ) from error
-        if json.loads(settings) != arguments:
-            raise InputError(
-                "A job's arguments must be what JSON gives back: lists, not tuples, and texts as "
-                f"names; got {arguments!r}."
             )
         return cls(task, settings)
 
@@ -93,8 +92,7 @@ class Job:
 
     def __str__(self) -> str:
         """The task and those of its arguments that are numbers or words, or are switched on."""
-        told = ", ".join(_words(self.arguments).values())
-        return f"{self.task.partition(':')[2]}({told})"
+        return f"{self.task.partition(':')[2]}({', '.join(_words(self.arguments))})"
 
 
 @dataclass(frozen=True)
@@ -129,44 +127,36 @@ def told_apart(jobs: Sequence[Job]) -> dict[Job, str]:
     Example:
         >>> jobs = [Job.of("mine:square", x=x, log="a", cut={"at": 2}) for x in (3, 4)]
         >>> list(told_apart(jobs).values()), list(told_apart(jobs[:1]).values())
-        (['x=3', 'x=4'], ['square(at=2, log=a, x=3)'])
+        (['x=3', 'x=4'], ['square(cut.at=2, log=a, x=3)'])
     """
     words = {job: _words(job.arguments) for job in jobs}
-    named = dict.fromkeys(name for each in words.values() for name in each)
-    differ = [name for name in named if len({each.get(name) for each in words.values()}) > 1]
+    common = set[str]().union(*words.values()).intersection(*words.values())
     return {
-        job: ", ".join(each[name] for name in differ if name in each) or str(job)
+        job: ", ".join(word for word in each if word not in common) or str(job)
         for job, each in words.items()
     }
 
 
-def _words(arguments: dict[str, Any]) -> dict[str, str]:
-    """By name; one that stands for two different things, in two dictionaries, is left out."""
-    found: dict[str, str] = {}
-    twice: set[str] = set()
+def _words(arguments: dict[str, Any], inside: str = "") -> list[str]:
+    """The arguments that are numbers or words, or are switched on, as they are told."""
+    words: list[str] = []
     for name, value in arguments.items():
-        words: dict[str, str] = {}
         if isinstance(value, dict):
-            words = _words(cast("dict[str, Any]", value))
-        elif value is True:
-            words[name] = name
+            words += _words(cast("dict[str, Any]", value), f"{inside}{name}.")
         elif isinstance(value, int | float | str) and value is not False:
-            words[name] = f"{name}={value}"
-        twice |= {name for name, word in words.items() if found.get(name, word) != word}
-        found |= words
-    return {name: word for name, word in found.items() if name not in twice}
+            words.append(f"{inside}{name}" + ("" if value is True else f"={value}"))
+    return words
 
 
 def _plain(row: object) -> Row:
+    """The row without what is not a number."""
     if not isinstance(row, dict):
         raise TypeError(f"a row must be a dictionary; one is: {type(row).__name__}")
-    row = cast(Row, row)
-    for name, value in row.items():
-        if not (value is None or isinstance(value, bool | int | float | str)):
-            kind = type(cast(object, value)).__name__
+    found: Row = {}
+    for name, value in cast(Row, row).items():
+        if not isinstance(value, bool | int | float | str | None):
+            kind = type(value).__name__
             raise TypeError(f"a row holds numbers, texts and truth values; '{name}' is: {kind}")
-    return {k: v for k, v in row.items() if not (v is None or _no_number(v))}
-
-
-def _no_number(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+        if value is not None and (isinstance(value, str) or math.isfinite(value)):
+            found[name] = value
+    return found

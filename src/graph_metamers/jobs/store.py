@@ -1,15 +1,16 @@
 """A folder of results that survives anything, and that several processes may share."""
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from graph_metamers.errors import InputError
 from graph_metamers.jobs.job import Job, Result, Row
@@ -55,17 +56,14 @@ class Store:
         self.folder = Path(folder)
         for name in ("done", "failed", "work"):
             make_folder(self.folder / name)
-        self._indexed = self._read_index()
-        self._known: dict[str, Result] = {}
+        self._known = self._read_index()
 
     def get(self, job: Job) -> Result | None:
         """The result of a job that is done, None of any other."""
-        if job.key not in self._known:
-            path = self.left(job) / "result.json"
-            if not path.exists():
-                return self._indexed.get(job.key)
+        path = self.left(job) / "result.json"
+        if job.key not in self._known and path.exists():
             self._known[job.key] = _read(path)
-        return self._known[job.key]
+        return self._known.get(job.key)
 
     def left(self, job: Job) -> Path:
         """The folder of a job that is done, with what it left besides its rows."""
@@ -83,17 +81,14 @@ class Store:
             write_json(self._failed(job), asdict(result))
             return
         if self.get(job) is None:
-            for part in self.work(job).rglob(".*.part"):  # half a file, of one that was killed
+            work = self.work(job)
+            for part in work.rglob(".*.part"):  # half a file, of one that was killed
                 part.unlink(missing_ok=True)
-            write_json(self.work(job) / "result.json", asdict(result))
-            try:
-                os.rename(self.work(job), self.left(job))
-            except OSError:
-                # Where there is one it is another's, and whole, unless somebody reached into it.
-                if not (self.left(job) / "result.json").exists():
-                    shutil.rmtree(self.left(job), ignore_errors=True)
-                    with writing(self.left(job)):
-                        os.rename(self.work(job), self.left(job))
+            write_json(work / "result.json", asdict(result))
+            if not (self.left(job) / "result.json").exists():  # else it is another's, and whole
+                shutil.rmtree(self.left(job), ignore_errors=True)  # somebody reached into it
+                with writing(self.left(job)):
+                    os.rename(work, self.left(job))
         self._failed(job).unlink(missing_ok=True)
         shutil.rmtree(self._work(job), ignore_errors=True)
 
@@ -106,38 +101,27 @@ class Store:
     def claim(self, job: Job) -> Generator[bool]:
         """Whether the job is this process's to do, until the end of the block."""
         path = self.folder / "work" / f"{job.key}.lock"
-        with writing(path):
-            file = path.open("w")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            except OSError as error:
-                raise InputError(
-                    f"'{self.folder}' must be on a file system that can lock files; this one "
-                    f"cannot ({error.strerror}). Choose another place."
-                ) from error
-            # Its last holder may have removed the file between our look and our lock. Then the
-            # lock holds nobody off, and a file that stands there now is another process's.
-            if not _stands(path, file.fileno()):
-                yield False
-                return
-            try:
-                yield True
-            finally:
-                path.unlink(missing_ok=True)
+        lock = FileLock(path)
+        with writing(path), suppress(Timeout):
+            lock.acquire(blocking=False)
+        try:
+            yield lock.is_locked
+        finally:
+            if lock.is_locked:
+                lock.release()
+                # Nobody begins a job that is done, whoever holds the file that is gone.
+                if self.left(job).exists():
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
 
     def results(self, jobs: Iterable[Job] | None = None) -> list[Result]:
         """The results of those of the jobs that are done, in their order; by default of all."""
-        if jobs is None:
-            for path in (self.folder / "done").glob("*/result.json"):
-                if path.parent.name not in self._known:
-                    self._known[path.parent.name] = _read(path)
-            known = self._indexed | self._known
-            return [known[key] for key in sorted(known)]
-        return [result for result in map(self.get, jobs) if result is not None]
+        if jobs is not None:
+            return [result for result in map(self.get, jobs) if result is not None]
+        for path in (self.folder / "done").glob("*/result.json"):
+            if path.parent.name not in self._known:
+                self._known[path.parent.name] = _read(path)
+        return [self._known[key] for key in sorted(self._known)]
 
     def write_index(self) -> Path:
         """Write all results as one table, a line a row, and say where.
@@ -152,7 +136,7 @@ class Store:
         """
         path = self.folder / "index.parquet"
         with one_at_a_time(path):  # so that the last one has all that the others have
-            self._indexed |= self._read_index()
+            self._known = self._read_index() | self._known
             lines = [
                 {
                     "key": result.job.key,
@@ -172,22 +156,17 @@ class Store:
     def _read_index(self) -> dict[str, Result]:
         path = self.folder / "index.parquet"
         found: dict[str, Result] = {}
-        lines = read_table(path) if path.exists() else []
         try:
-            for line in lines:
+            for line in read_table(path) if path.exists() else []:
                 job = Job(line["task"], line["settings"])
                 made = json.loads(line["environment"])
                 result = found.setdefault(job.key, Result(job, [], line["seconds"], made))
                 if line["number"] is not None:
-                    result.rows.append(_cells(line))
-        except KeyError as error:
+                    cells = {k[4:]: v for k, v in line.items() if k.startswith("row.")}
+                    result.rows.append({k: v for k, v in cells.items() if v is not None})
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(
-                f"'{path}' must be the index of a store; it has no column {error}. "
-                "Remove it, or copy it anew."
-            ) from error
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"'{path}' must be the index of a store; a line of it cannot be read ({error}). "
+                f"'{path}' must be the index of a store; a line of it cannot be read ({error!r}). "
                 "Remove it, or copy it anew."
             ) from error
         return found
@@ -197,57 +176,6 @@ class Store:
 
     def _failed(self, job: Job) -> Path:
         return self.folder / "failed" / f"{job.key}.json"
-
-
-def write_table(path: Path, lines: list[Row]) -> None:
-    """Write a parquet file with a line for each dictionary, whole or not at all.
-
-    Raises:
-        InputError: A column holds numbers and texts, it cannot be written, or pyarrow is missing.
-    """
-    parquet = _parquet()
-    import pyarrow
-
-    columns = dict[str, Any]()
-    for name in dict.fromkeys(name for line in lines for name in line):
-        try:
-            columns[name] = pyarrow.array([line.get(name) for line in lines])
-        except (pyarrow.ArrowException, OverflowError) as error:
-            raise InputError(
-                f"The column '{name}' of '{path}' must hold values of one kind ({error}). "
-                "Give the other kind another name."
-            ) from error
-    table = pyarrow.table(columns)
-    with replacing(path) as beside:
-        parquet.write_table(table, beside)
-
-
-def read_table(path: Path) -> list[Row]:
-    """Read a parquet file; what is missing in a line is None.
-
-    Raises:
-        InputError: It is no parquet file, or pyarrow is missing.
-    """
-    parquet = _parquet()
-    import pyarrow
-
-    try:
-        return parquet.read_table(path).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(
-            f"'{path}' must be a parquet file; it cannot be read. Remove it, or copy it anew."
-        ) from error
-
-
-def _parquet() -> ModuleType:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise InputError(
-            "Tables are kept as parquet, which needs pyarrow. "
-            "Install it: pip install 'graph-metamers[paper]'."
-        ) from error
-    return parquet
 
 
 def _read(path: Path) -> Result:
@@ -261,13 +189,48 @@ def _read(path: Path) -> Result:
         ) from error
 
 
-def _cells(line: Row) -> Row:
-    return {k[4:]: v for k, v in line.items() if k.startswith("row.") and v is not None}
+def write_table(path: Path, lines: list[Row]) -> None:
+    """Write a parquet file with a line for each dictionary, whole or not at all.
+
+    Raises:
+        InputError: A column holds numbers and texts, it cannot be written, or pyarrow is missing.
+    """
+    pyarrow, parquet = _pyarrow()
+    columns = dict[str, Any]()
+    for name in dict.fromkeys(name for line in lines for name in line):
+        try:
+            columns[name] = pyarrow.array([line.get(name) for line in lines])
+        except (pyarrow.ArrowException, OverflowError) as error:
+            raise InputError(
+                f"The column '{name}' of '{path}' must hold values of one kind ({error}). "
+                "Give the other kind another name."
+            ) from error
+    with replacing(path) as beside:
+        parquet.write_table(pyarrow.table(columns), beside)
 
 
-def _stands(path: Path, file: int) -> bool:
-    """Whether the open file is the one at the path."""
+def read_table(path: Path) -> list[Row]:
+    """Read a parquet file; what is missing in a line is None.
+
+    Raises:
+        InputError: It is no parquet file, or pyarrow is missing.
+    """
+    pyarrow, parquet = _pyarrow()
     try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
+        return parquet.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"'{path}' must be a parquet file; it cannot be read. Remove it, or copy it anew."
+        ) from error
+
+
+def _pyarrow() -> tuple[ModuleType, ModuleType]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise InputError(
+            "Tables are kept as parquet, which needs pyarrow. "
+            "Install it: pip install 'graph-metamers[paper]'."
+        ) from error
+    return pyarrow, parquet

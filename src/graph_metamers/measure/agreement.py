@@ -1,7 +1,7 @@
 """How well a model's responses to two graphs agree."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from graph_metamers.errors import check_same_shape
@@ -21,9 +21,6 @@ def activation_error(reference: Activation, metamer: Activation) -> float:
     Returns:
         Zero or more; 0 is a perfect match. Infinite or NaN if the reference's is all zero.
 
-    Raises:
-        InputError: The shapes differ.
-
     Example:
         >>> activation_error(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.0]))
         0.04
@@ -31,35 +28,6 @@ def activation_error(reference: Activation, metamer: Activation) -> float:
     check_same_shape(reference, metamer)
     h = reference.double()
     return float((metamer.double() - h).square().sum() / h.square().sum())
-
-
-def node_activation_error(
-    reference: Float[Tensor, "nodes units"], metamer: Float[Tensor, "nodes units"]
-) -> Float[Tensor, " nodes"]:
-    """The same per node, relative to the mean squared activation of a node (Eq. 5, row by row).
-
-        e_v = ‖h'_v − h_v‖² / mean_u ‖h_u‖²
-
-    Relative to the mean and not to the node's own, which is zero for a node whose units are all
-    off. The mean of e_v over all nodes is `activation_error`.
-
-    Args:
-        reference: h.
-        metamer: h'.
-
-    Returns:
-        One value a node, zero or more.
-
-    Raises:
-        InputError: The shapes differ.
-
-    Example:
-        >>> node_activation_error(torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0], [0.5]]))
-        tensor([0.0000, 0.5000], dtype=torch.float64)
-    """
-    check_same_shape(reference, metamer)
-    h = reference.double()
-    return (metamer.double() - h).square().sum(1) / h.square().sum(1).mean()
 
 
 def activation_correlation(reference: Activation, metamer: Activation) -> float:
@@ -72,62 +40,14 @@ def activation_correlation(reference: Activation, metamer: Activation) -> float:
     Returns:
         In [−1, 1]; 1 is a perfect match up to scale and shift. NaN if one of them is constant.
 
-    Raises:
-        InputError: The shapes differ.
-
     Example:
         >>> activation_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 4.0, 6.0]))
         1.0
     """
     check_same_shape(reference, metamer)
-    h, g = reference.double().flatten(), metamer.double().flatten()
-    h, g = h - h.mean(), g - g.mean()
+    h, g = (a - a.mean() for a in (reference.double().flatten(), metamer.double().flatten()))
     r = torch.dot(h, g) / (torch.dot(h, h) * torch.dot(g, g)).sqrt()
     return float(r.clamp(-1, 1))
-
-
-def predicted_class(output: Float[Tensor, "nodes *classes"]) -> Int[Tensor, " nodes"]:
-    """The class that each row of a model's output stands for.
-
-    The largest of several columns. A single column is a binary classifier: a probability above
-    1/2 if all values lie in [0, 1], else a logit above 0.
-
-    Example:
-        >>> predicted_class(torch.tensor([[0.1, 0.9], [2.0, -1.0]]))
-        tensor([1, 0])
-        >>> predicted_class(torch.tensor([[-3.0], [0.2]]))
-        tensor([0, 1])
-    """
-    if output.dim() > 1 and output.shape[-1] > 1:
-        return output.flatten(1).argmax(dim=1)
-    values = output.reshape(-1)
-    probability = bool(((values >= 0) & (values <= 1)).all())
-    return (values > (0.5 if probability else 0.0)).long()
-
-
-def prediction_match(
-    reference: Float[Tensor, "nodes *classes"], metamer: Float[Tensor, "nodes *classes"]
-) -> float:
-    """Share of nodes whose predicted class is the same on both graphs, S_match (Eq. 14).
-
-    Args:
-        reference: The model's output on the reference.
-        metamer: The model's output on the metamer.
-
-    Returns:
-        In [0, 1]; 1 is full agreement.
-
-    Raises:
-        InputError: The shapes differ.
-
-    Example:
-        >>> prediction_match(torch.eye(2), torch.tensor([[0.9, 0.1], [0.8, 0.2]]))
-        0.5
-    """
-    check_same_shape(reference, metamer)
-    # Together, so that a single column is read as probabilities on both graphs or on neither.
-    classes = predicted_class(torch.cat([reference, metamer]))
-    return float((classes[: len(reference)] == classes[len(reference) :]).double().mean())
 
 
 def consistency(similarity: float, match: float) -> float:

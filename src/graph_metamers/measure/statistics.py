@@ -3,15 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from graph_metamers.errors import InputError, listing
+from graph_metamers.errors import InputError
 from graph_metamers.measure.null import EXACT, check_level
-
-METHODS = ("t", "bootstrap")
-RESAMPLES = 9999
 
 
 class Interval(NamedTuple):
@@ -24,52 +21,28 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class PairedTest:
-    """How two groups of paired values differ.
+    """How two groups of paired values differ; p-values are two-sided."""
 
-    Attributes:
-        n: How many pairs.
-        difference: Mean of a − b.
-        t: Student's t of the differences.
-        t_p: Its two-sided p-value.
-        wilcoxon: Wilcoxon's statistic, the smaller of the two rank sums.
-        wilcoxon_p: Its two-sided p-value; with n pairs never below 2^(1 − n), 0.0625 for five.
-        effect_size: Cohen's d_z times Hedges' correction.
-    """
-
-    n: int
-    difference: float
-    t: float
+    n: int  # pairs
+    difference: float  # mean of a − b
+    t: float  # Student's, of the differences
     t_p: float
-    wilcoxon: float
-    wilcoxon_p: float
-    effect_size: float
+    wilcoxon: float  # the smaller of the two rank sums
+    wilcoxon_p: float  # with n pairs never below 2^(1 − n), 0.0625 for five
+    effect_size: float  # Cohen's d_z times Hedges' correction
 
 
-def interval(
-    values: Sequence[float],
-    level: float = 0.95,
-    method: Literal["t", "bootstrap"] = "t",
-    seed: int = 0,
-) -> Interval:
-    """Confidence interval of a mean.
+def interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Confidence interval of a mean, for values that scatter evenly about it.
 
-        t:          mean ± t_{(1 + level) / 2, n − 1} · s / √n
-        bootstrap:  the quantiles (1 ∓ level) / 2 of 9999 means of n values drawn with replacement
-
-    For a handful of runs take t: the bootstrap knows no value beyond those seen, and with five of
-    them its interval is too narrow.
+        mean ± t_{(1 + level) / 2, n − 1} · s / √n
 
     Args:
         values: One a run.
         level: How often such an interval holds the true mean, in (0, 1).
-        method: t for values that scatter evenly about their mean, bootstrap for many that do not.
-        seed: Seed of the bootstrap.
 
     Returns:
-        Mean, low and high end. The ends are NaN for a single value, and where one is not finite.
-
-    Raises:
-        InputError: There is no value, or a setting is out of range.
+        The ends are NaN for a single value, and where one is not finite.
 
     Example:
         >>> mean, low, high = interval([1.0, 2.0, 3.0])
@@ -77,21 +50,14 @@ def interval(
         (2.0, -0.484, 4.484)
     """
     check_level(level)
-    if method not in METHODS:
-        raise InputError(f"method must be one of {listing(METHODS)}; got {method!r}.")
     if len(values) == 0:
         raise InputError("An interval needs at least one value; got none.")
     x = np.asarray(values, dtype=np.float64)
     if len(x) == 1 or not np.isfinite(x).all():
         return Interval(sum(x.tolist()) / len(x), math.nan, math.nan)
-    mean = float(x.mean())
-    if method == "bootstrap":
-        random = np.random.default_rng(seed)
-        means = [random.choice(x, len(x)).mean() for _ in range(RESAMPLES)]
-        low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-        return Interval(mean, float(low), float(high))
     from scipy import stats  # a second that few need
 
+    mean = float(x.mean())
     half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
     return Interval(mean, mean - half, mean + half)
 
@@ -106,16 +72,9 @@ def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest:
     equal differences, and leaves out pairs without a difference. The effect size is that of
     Cohen with the correction of Hedges for few pairs (0 for two, which say nothing of it).
 
-    Args:
-        a: One value a pair.
-        b: The other, in the same order.
-
     Returns:
         Both tests, two-sided. If all differences are equal, t and the effect size are infinite
         with p = 0, or, if there is none, NaN with p = 1.
-
-    Raises:
-        InputError: The lengths differ, there are fewer than two pairs, or a value is not finite.
 
     Example:
         >>> found = paired_test([0.9, 0.8, 0.95, 0.85], [0.7, 0.7, 0.65, 0.8])
@@ -124,27 +83,24 @@ def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest:
         >>> found.wilcoxon_p
         0.125
     """
-    if len(a) != len(b):
-        raise InputError(
-            f"A paired test needs as many values in a as in b; got {len(a)} and {len(b)}."
-        )
     n = len(a)
+    if n != len(b):
+        raise InputError(f"A paired test needs as many values in a as in b; got {n} and {len(b)}.")
     if n < 2:
         raise InputError(f"A paired test needs at least two pairs; got {n}.")
     d = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     if not np.isfinite(d).all():
+        pair = int(np.argmin(np.isfinite(d)))
         raise InputError(
-            f"A paired test needs finite values; pair {int(np.argmin(np.isfinite(d)))} is "
-            f"{a[int(np.argmin(np.isfinite(d)))]} and {b[int(np.argmin(np.isfinite(d)))]}. "
+            f"A paired test needs finite values; pair {pair} is {a[pair]} and {b[pair]}. "
             "Leave it out."
         )
-    mean, spread = float(d.mean()), float(d.std(ddof=1))
     if not d.any():
         return PairedTest(n, 0.0, math.nan, 1.0, 0.0, 1.0, math.nan)
     from scipy import stats  # a second that few need
 
+    mean, spread = float(d.mean()), float(d.std(ddof=1))
     size = mean / spread if spread else math.copysign(math.inf, mean)
-    correction = 1 - 3 / (4 * n - 5)
     ranks: Any = stats.wilcoxon(d)
     return PairedTest(
         n=n,
@@ -153,7 +109,7 @@ def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest:
         t_p=2 * float(stats.t.sf(abs(size) * math.sqrt(n), n - 1)),
         wilcoxon=float(ranks.statistic),
         wilcoxon_p=float(ranks.pvalue),
-        effect_size=size * correction,
+        effect_size=size * (1 - 3 / (4 * n - 5)),
     )
 
 
@@ -164,14 +120,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Holm's step-down method; the tests need not be independent.
 
-    Args:
-        p_values: One a test.
-
     Returns:
         The adjusted ones in the same order, each at least as large as before, in [0, 1].
-
-    Raises:
-        InputError: One of them does not lie in [0, 1].
 
     Example:
         >>> holm([0.01, 0.04, 0.03])
@@ -180,11 +130,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     for p in p_values:
         if not 0 <= p <= 1:
             raise InputError(f"p_values must lie in [0, 1]; got {p}. Leave out what has none.")
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, (len(p_values) - rank) * p_values[place])
-        adjusted[place] = min(1.0, largest)
-    return adjusted
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate(steps).clip(max=1)
+    return adjusted.tolist()
 
 
 def equal_error(a_errors: Sequence[float], b_errors: Sequence[float], factor: float = 2.0) -> bool:
@@ -203,22 +153,17 @@ def equal_error(a_errors: Sequence[float], b_errors: Sequence[float], factor: fl
     Returns:
         Whether they are comparable; never if one of the errors is NaN or infinite.
 
-    Raises:
-        InputError: A group is empty, an error is negative, or `factor` is below 1.
-
     Example:
         >>> equal_error([0.004, 0.009], [0.008, 0.01]), equal_error([0.006], [0.3])
         (True, False)
     """
     if not 1 <= factor < math.inf:
         raise InputError(f"factor must be at least 1 and finite; got {factor!r}.")
-    means: list[float] = []
     for name, errors in (("a_errors", a_errors), ("b_errors", b_errors)):
-        values = np.asarray(errors, dtype=np.float64)
-        if len(values) == 0 or (values < 0).any():
+        if len(errors) == 0 or min(errors) < 0:
             raise InputError(
                 f"{name} must hold errors of zero or more, at least one; got {errors}."
             )
-        means.append(float(np.log(np.maximum(values, EXACT)).mean()))
+    a, b = (float(np.log(np.maximum(each, EXACT)).mean()) for each in (a_errors, b_errors))
     # A little more, so that a ratio of just the factor passes.
-    return abs(means[0] - means[1]) <= math.log(factor) + 1e-12
+    return abs(a - b) <= math.log(factor) + 1e-12

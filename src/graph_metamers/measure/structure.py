@@ -1,8 +1,11 @@
-"""How similar the edges of two graphs over the same nodes are."""
+"""How similar the edges of two graphs over the same nodes are.
+
+All take the edges of the reference and of the other graph as PyG keeps them, each undirected one
+twice.
+"""
 
 import math
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -22,7 +25,6 @@ def structure_similarity(
     *,
     iterations: int = 4,
     labels: Int[Tensor, " nodes"] | None = None,
-    normalised: bool = True,
 ) -> float:
     """Weisfeiler–Lehman subtree kernel of two graphs, S_struct (Eq. 16).
 
@@ -32,20 +34,15 @@ def structure_similarity(
     its own and those of the nodes that send to it. Time and memory O(iterations · edges).
 
     Args:
-        edges: Edges of one graph as PyG keeps them, each undirected one twice.
+        edges: Edges of one graph.
         other: Edges of the other.
         nodes: How many nodes both have.
         iterations: Rounds of refinement after the first labels.
         labels: First labels; by default the degrees, as in the paper.
-        normalised: False gives k itself.
 
     Returns:
         In [0, 1]; 1 for isomorphic graphs. Never read it alone: a random graph with Cora's
         number of edges has 0.9 and shares 0.2 % of them. See `edge_overlap`.
-
-    Raises:
-        InputError: The edges point outside, the labels are not one a node, or `iterations` is
-            negative.
 
     Example:
         >>> path = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
@@ -53,31 +50,13 @@ def structure_similarity(
         >>> structure_similarity(path, turned, 3)
         1.0
     """
-    counts = _colour_products(edges, other, nodes, iterations, labels).sum(axis=0)
-    return _normalised(counts) if normalised else float(counts[1])
-
-
-def structure_similarity_by_iteration(
-    edges: Edges,
-    other: Edges,
-    nodes: int,
-    *,
-    iterations: int = 4,
-    labels: Int[Tensor, " nodes"] | None = None,
-) -> list[float]:
-    """`structure_similarity` with 0, 1, …, `iterations` rounds.
-
-    Raises:
-        InputError: As there.
-
-    Example:
-        >>> star = torch.tensor([[0, 1, 0, 2, 0, 3], [1, 0, 2, 0, 3, 0]])
-        >>> path = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
-        >>> [round(s, 3) for s in structure_similarity_by_iteration(star, path, 4, iterations=1)]
-        [0.671, 0.335]
-    """
-    products = _colour_products(edges, other, nodes, iterations, labels)
-    return [_normalised(counts) for counts in products.cumsum(axis=0)]
+    own = both = others = 0.0
+    for colours in _colours(edges, other, nodes, iterations, labels):
+        size = int(colours.max()) + 1
+        a = torch.bincount(colours[:nodes], minlength=size).double()
+        b = torch.bincount(colours[nodes:], minlength=size).double()
+        own, both, others = own + float(a @ a), both + float(a @ b), others + float(b @ b)
+    return both / math.sqrt(own * others)
 
 
 def edge_overlap(edges: Edges, other: Edges, nodes: int) -> dict[str, float]:
@@ -85,17 +64,9 @@ def edge_overlap(edges: Edges, other: Edges, nodes: int) -> dict[str, float]:
 
         kept = |E ∩ E'| / |E|,   Jaccard = |E ∩ E'| / |E ∪ E'|
 
-    Args:
-        edges: Edges E of the reference.
-        other: Edges E' of the metamer.
-        nodes: How many nodes both have.
-
     Returns:
         `edges_kept` and `edge_jaccard`, both in [0, 1]; 1 is the same graph, 0 no edge in common.
         Repeated edges count once, self-loops not at all. NaN where the reference has none.
-
-    Raises:
-        InputError: The edges point outside.
 
     Example:
         >>> edge_overlap(torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 2], [1, 0]]), 3)
@@ -114,16 +85,8 @@ def node_edge_overlap(edges: Edges, other: Edges, nodes: int) -> Float[Tensor, "
 
         |N_v ∩ N'_v| / |N_v ∪ N'_v|,   N_v the nodes that send to v
 
-    Args:
-        edges: Edges of one graph.
-        other: Edges of the other.
-        nodes: How many nodes both have.
-
     Returns:
         One value a node in [0, 1]; 1 is the same neighbours. NaN where a node has none in either.
-
-    Raises:
-        InputError: The edges point outside.
 
     Example:
         >>> node_edge_overlap(torch.tensor([[0, 2], [1, 1]]), torch.tensor([[0], [1]]), 3)
@@ -144,16 +107,8 @@ def degree_distance(edges: Edges, other: Edges, nodes: int) -> float:
 
     the earth mover's distance of the two degree distributions, relative to the mean degree.
 
-    Args:
-        edges: Edges of the reference.
-        other: Edges of the metamer.
-        nodes: How many nodes both have.
-
     Returns:
         Zero or more; 0 for equal degree sequences; at most 2 for equal numbers of edges.
-
-    Raises:
-        InputError: The edges point outside.
 
     Example:
         >>> star = torch.tensor([[0, 1, 0, 2, 0, 3], [1, 0, 2, 0, 3, 0]])
@@ -175,17 +130,9 @@ def is_isomorphic(edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]
     like it in the other, the colours are refined from there, and so on until a match is found or
     none is left, 1000 times at most.
 
-    Args:
-        edges: Edges of one graph.
-        other: Edges of the other.
-        x: The features of both.
-
     Returns:
         True, False, or None where it is not known: equal colours in a larger graph, or in one so
         regular that all attempts were spent.
-
-    Raises:
-        InputError: The edges point outside.
 
     Example:
         >>> a, b = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0, 2], [2, 0]])
@@ -206,9 +153,6 @@ def is_isomorphic(edges: Edges, other: Edges, x: Float[Tensor, "nodes features"]
 
 def edge_keys(edges: Edges, nodes: int) -> Int[Tensor, " edges"]:
     """One number for each edge, source · nodes + target, by which edges are compared.
-
-    Raises:
-        InputError: The edges point outside.
 
     Example:
         >>> edge_keys(torch.tensor([[0, 2], [1, 0]]), 3)
@@ -255,19 +199,8 @@ def _stable(edges: Edges, colours: Int[Tensor, " nodes"]) -> Int[Tensor, " nodes
     count, colours = 0, colours.unique(return_inverse=True)[1]
     while int(colours.max()) >= count:
         count = int(colours.max()) + 1
-        sums = _scrambled(_scrambled(colours))
-        for source, target in (edges, edges.flip(0)):
-            sums = _scrambled(sums.index_add(0, target, _scrambled(colours)[source]))
-        colours = sums.unique(return_inverse=True)[1]
+        colours = _refined(colours, edges, edges.flip(0))
     return colours
-
-
-def _colour_products(
-    edges: Edges, other: Edges, nodes: int, iterations: int, labels: Tensor | None
-) -> np.ndarray:
-    """⟨φ, φ⟩, ⟨φ, φ'⟩, ⟨φ', φ'⟩ of every round, [iterations + 1, 3]."""
-    colours = _colours(edges, other, nodes, iterations, labels)
-    return np.array([_products(each, nodes) for each in colours])
 
 
 def _colours(
@@ -279,32 +212,27 @@ def _colours(
         raise InputError(
             f"labels must be one whole number a node, [{nodes}]; got {list(labels.shape)}."
         )
-    for each in (edges, other):
-        edge_keys(each, nodes)  # they point to nodes
+    degrees = torch.cat([_degrees(each, nodes) for each in (edges, other)])
+    first = degrees if labels is None else labels.long().repeat(2)
     # Both graphs are refined as one of twice the nodes.
     both = torch.cat([edges, other + nodes], dim=1)
-    first = _degrees(both, 2 * nodes) if labels is None else labels.long().repeat(2)
     found = [first.unique(return_inverse=True)[1]]
     for _ in range(iterations):
-        colours = found[-1]
-        # A sum of pseudo-random 64-bit numbers stands for the multiset of neighbours' colours:
-        # two that differ have the same sum with a chance of about 2^-64.
-        sums = torch.zeros_like(colours)
-        sums.index_add_(0, both[1], _scrambled(colours)[both[0]])
-        own = _scrambled(_scrambled(sums) + colours)
-        found.append(own.unique(return_inverse=True)[1])
+        found.append(_refined(found[-1], both))
     return found
 
 
-def _products(colours: Tensor, nodes: int) -> list[float]:
-    size = int(colours.max()) + 1
-    a = torch.bincount(colours[:nodes], minlength=size).double()
-    b = torch.bincount(colours[nodes:], minlength=size).double()
-    return [float(a @ a), float(a @ b), float(b @ b)]
+def _refined(colours: Int[Tensor, " nodes"], *along: Edges) -> Int[Tensor, " nodes"]:
+    """A new colour for each own one with those of the nodes that send to it.
 
-
-def _normalised(counts: np.ndarray) -> float:
-    return float(counts[1] / math.sqrt(counts[0] * counts[2]))
+    A sum of pseudo-random 64-bit numbers stands for a multiset of colours: two that differ have
+    the same sum with a chance of about 2^-64.
+    """
+    sent = _scrambled(colours)
+    sums = _scrambled(sent)
+    for source, target in along:
+        sums = _scrambled(sums.index_add(0, target, sent[source]))
+    return sums.unique(return_inverse=True)[1]
 
 
 def _scrambled(values: Tensor) -> Tensor:

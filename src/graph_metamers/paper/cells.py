@@ -5,10 +5,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from graph_metamers.jobs import Job, Result, Row
+from graph_metamers.jobs import Result, Row
 from graph_metamers.measure import equal_error
 from graph_metamers.paper.grid import Options
-from graph_metamers.paper.item import Column
+from graph_metamers.report.numbers import number
 
 CS = "consistency"
 SCORES = (
@@ -22,24 +22,17 @@ SCORES = (
     "activation_correlation",
     "accuracy_test",
 )
-EVERY_RUN = "Means are over all runs, matched or not, as in the paper."
-MATCHED = (
-    "Means are over the matched runs alone, but for error, which is that of all runs. The search "
-    "ended each at an activation error of 0.01, or far below where it is exact; only cells at "
-    "equal error are compared."
-)
 EQUAL = 1.2  # errors are equal that lie within this factor, or are of rounding alone
 
 
-def counted(options: Options) -> str:
-    """Over which runs the means are, in a sentence."""
-    return EVERY_RUN if options.search == "paper" else MATCHED
+def outcome(row: Row) -> str:
+    """What became of a run; older rows have a `verdict`, and say whether they are `trivial`.
 
-
-def setting(job: Job) -> Row:
-    """What a search's job asks for, the model's options among the rest."""
-    asked = job.arguments
-    return {**asked["options"], **asked}
+    >>> outcome({"verdict": "matched", "trivial": True}), outcome({"outcome": "impossible"})
+    ('trivial', 'impossible')
+    """
+    trivial = row.get("trivial") and row.get("verdict") != "impossible"
+    return str(row.get("outcome") or ("trivial" if trivial else row["verdict"]))
 
 
 def cells(
@@ -48,56 +41,50 @@ def cells(
     names: Sequence[str],
     *,
     every_run: bool = False,
+    scores: Sequence[str] = SCORES,
 ) -> list[Row]:
     """One row for each combination of `names`, in the order in which they come.
 
-    Args:
-        results: Results of searches.
-        options: Of the grid. At the paper's setting all runs are averaged, as it does; else those
-            that matched and are not trivial.
-        names: What tells the cells apart.
-        every_run: Whether to average all runs in any case.
-
-    Returns:
-        Of each cell: `runs`, `matched`, `failed`, `averaged` (over how many the means are);
-        `activation_error` (mean over all runs), `null_activation_error` (the least), and of each
-        score mean and `_std`; and by seed, of the averaged runs, `errors` and `consistencies`.
+    The names are arguments of the jobs, or options of their models. Means and `_std` of scores are
+    over the `averaged` runs: all at the paper's setting and with `every_run`, else those that
+    matched; `errors` and `consistencies` are theirs by seed. The activation error is the mean over
+    all runs, the null's is the least.
     """
     grouped: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
-        asked = setting(result.job)
+        asked = result.job.arguments
+        asked = asked.get("options", {}) | asked
         grouped.setdefault(tuple(asked[name] for name in names), []).append(result)
-    return [
-        dict(zip(names, key, strict=True)) | _cell(members, every_run or options.search == "paper")
-        for key, members in grouped.items()
-    ]
+    found: list[Row] = []
+    for key, members in grouped.items():
+        rows = [row for result in members for row in result.rows]
+        averaged = averaged_runs(members, options, every_run=every_run)
+        cell = dict(zip(names, key, strict=True)) | {
+            "runs": len(members),
+            "matched": sum(outcome(row) == "matched" for row in rows),
+            "failed": sum(bool(result.error) for result in members),
+            "averaged": len(averaged),
+            "null_activation_error": min(
+                values("null_activation_error", rows).values(), default=math.nan
+            ),
+            "errors": values("activation_error", averaged),
+            "consistencies": values(CS, averaged),
+            "search": ", ".join(dict.fromkeys(row["search"] for row in rows)),
+        }
+        cell |= mean("activation_error", rows)
+        for name in scores:
+            cell |= mean(name, averaged)
+        found.append(cell)
+    return found
 
 
-def _cell(members: Sequence[Result], every_run: bool) -> Row:
-    cell, told = tally(members, every_run)
-    cell["errors"] = values("activation_error", told)
-    cell["consistencies"] = values(CS, told)
-    searches = dict.fromkeys(row["search"] for result in members for row in result.rows)
-    cell["search"] = ", ".join(searches)
-    for name in SCORES:
-        cell |= mean(name, told)
-    return cell
-
-
-def tally(members: Sequence[Result], every_run: bool) -> tuple[Row, list[Row]]:
-    """What every cell tells of its runs, and the runs over which its means are."""
+def averaged_runs(
+    members: Sequence[Result], options: Options, *, every_run: bool = False
+) -> list[Row]:
+    """The rows over which a cell's means are."""
     rows = [row for result in members for row in result.rows]
-    told = [row for row in rows if every_run or is_metamer(row)]
-    cell: Row = {
-        "runs": len(members),
-        "matched": sum(map(is_metamer, rows)),
-        "failed": sum(bool(result.error) for result in members),
-        "averaged": len(told),
-    }
-    cell |= mean("activation_error", rows)
-    nulls = values("null_activation_error", rows)
-    cell["null_activation_error"] = min(nulls.values(), default=math.nan)
-    return cell, told
+    every_run = every_run or not options.equal
+    return [row for row in rows if every_run or outcome(row) == "matched"]
 
 
 def values(name: str, rows: Sequence[Row]) -> dict[str, float]:
@@ -107,8 +94,8 @@ def values(name: str, rows: Sequence[Row]) -> dict[str, float]:
 
 def mean(name: str, rows: Sequence[Row]) -> Row:
     """Mean and standard deviation of a value, NaN where it is not a number in every run."""
-    known = list(values(name, rows).values())
-    whole = len(known) == len(rows)
+    known = [number(row, name) for row in rows]
+    whole = all(map(math.isfinite, known))
     return {
         name: statistics.fmean(known) if known and whole else math.nan,
         f"{name}_std": statistics.stdev(known) if len(known) > 1 and whole else math.nan,
@@ -120,31 +107,3 @@ def comparable(a: Row, b: Row) -> list[str]:
     seeds = [seed for seed in a["errors"] if seed in b["errors"]]
     ours, theirs = ([cell["errors"][seed] for seed in seeds] for cell in (a, b))
     return seeds if seeds and equal_error(ours, theirs, EQUAL) else []
-
-
-def standard_columns(similarity: str = "feature", *, reported: bool = False) -> list[Column]:
-    """The columns that every table of searches has, with the paper's figures where they exist."""
-    symbol = {"feature": "S_feat", "structure": "S_struct"}[similarity]
-    # A narrow terminal has no room for a third.
-    brief = {f"{similarity}_similarity": None, "prediction_match": None, CS: ""}
-    paper = {
-        name: [Column(f"paper_{name}", "paper", "percent", short)] if reported else []
-        for name, short in brief.items()
-    }
-    return [
-        Column("matched", "match", "count"),
-        Column("activation_error", "error", "error"),
-        Column("null_activation_error", "null", "error"),
-        Column(f"start_{similarity}_similarity", "start", "percent"),
-        Column(f"{similarity}_similarity", symbol, "percent"),
-        *paper[f"{similarity}_similarity"],
-        Column("prediction_match", "S_match", "percent"),
-        *paper["prediction_match"],
-        Column(CS, "CS", "percent"),
-        *paper[CS],
-    ]
-
-
-def is_metamer(row: Row) -> bool:
-    """Whether a run ended with a metamer that is not the graph itself."""
-    return bool(row["matched"]) and not row["trivial"]

@@ -2,203 +2,170 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from typer import Option
 
 from graph_metamers.errors import InputError, check_count, listing, suggestion
-from graph_metamers.jobs import Executor, Ray, Store, local, progress
+from graph_metamers.jobs import Executor, Ray, Row, Store, local, progress
 from graph_metamers.options import DeviceOption, command_line, load_graphs, stoppable, usable_device
 from graph_metamers.paper.grid import DATASETS, MODELS, Options
-from graph_metamers.paper.item import SETTINGS, Item, Sheet
-from graph_metamers.paper.items import ITEMS, named
-from graph_metamers.paper.page import write_page
-from graph_metamers.paper.produce import produce
-from graph_metamers.paper.words import cell_text, claim_text
+from graph_metamers.paper.items import ITEMS, Item, named
+from graph_metamers.paper.produce import SETTINGS, Sheet, produce, write_page
+from graph_metamers.paper.table import Column, terminal
 
+DatasetsOption = Annotated[
+    list[str] | None, Option(help="Only these, one or several: --datasets cora pubmed.")
+]
+SeedsOption = Annotated[int, Option(help="Runs of each: trainings and random starts.")]
+WorkersOption = Annotated[int, Option(help="Jobs at a time; they share the processors.")]
 WIDE = 140  # letters of a terminal that has room for standard deviations
-
-
-class SearchName(StrEnum):
-    PAPER = "paper"
-    AUTO = "auto"
-
-
-class ExecutorName(StrEnum):
-    LOCAL = "local"
-    RAY = "ray"
+COSTS = [Column("name", "name"), Column("shows", "shows")] + [
+    Column(f"{search}_{what}", f"{before}{what}")
+    for search, before in (("paper", ""), ("auto", "auto: "))
+    for what in ("runs", "hours")
+]
 
 
 def paper_command(
     name: Annotated[
         str, typer.Argument(help=f"{', '.join(ITEMS)}, all of them, or list.", show_default=False)
     ],
-    datasets: Annotated[
-        list[str] | None,
-        typer.Option("--datasets", help="Only these, one or several: --datasets cora pubmed."),
-    ] = None,
+    datasets: DatasetsOption = None,
     models: Annotated[
-        list[str] | None,
-        typer.Option("--models", help="Only these, one or several: --models gcn gin."),
+        list[str] | None, Option(help="Only these, one or several: --models gcn gin.")
     ] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="Runs of each cell: trainings and random starts.")
-    ] = 3,
+    seeds: SeedsOption = 3,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Steps of each search (default: the setting's).")
+        int | None, Option(help="Steps of each search (default: the setting's).")
     ] = None,
     search: Annotated[
-        SearchName,
-        typer.Option(
-            "--search", help="paper: its Adam and 1000 steps. auto: all at one activation error."
-        ),
-    ] = SearchName.PAPER,
-    workers: Annotated[
-        int, typer.Option("--workers", help="Jobs at a time; they share the processors.")
-    ] = 1,
-    executor: Annotated[
-        ExecutorName, typer.Option("--executor", help="Who runs the jobs.")
-    ] = ExecutorName.LOCAL,
+        Literal["paper", "auto"],
+        Option(help="paper: its Adam and 1000 steps. auto: all at one activation error."),
+    ] = "paper",
+    workers: WorkersOption = 1,
+    executor: Annotated[Literal["local", "ray"], Option(help="Who runs the jobs.")] = "local",
     address: Annotated[
-        str | None, typer.Option("--address", help="Of a Ray cluster (default: one of its own).")
+        str | None, Option(help="Of a Ray cluster (default: one of its own).")
     ] = None,
     device: DeviceOption = "cpu",
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for results, pictures and paper.html.")
-    ] = Path("paper"),
+    out: Annotated[Path, Option(help="Folder for results, pictures and paper.html.")] = Path(
+        "paper"
+    ),
 ) -> None:
     """Reproduce the paper's tables and figures, ours beside the paper's."""
     console = Console()
     if name == "list":
-        console.print(_list())
+        _tell_costs(console)
         return
     items = named(name)
     check_count("--seeds", seeds)
     if steps is not None:
         check_count("--steps", steps)
-    if executor is ExecutorName.LOCAL:  # a cluster's nodes have devices of their own
-        usable_device(device)
-    elif device not in ("cpu", "cuda"):
-        raise InputError(
-            f"--executor ray gives each job a device of its own, so that --device must be cpu or "
-            f"cuda; got {device}."
-        )
+    runner = _runner(executor, workers, address, device)
     options = Options(
-        datasets=_known("--datasets", datasets, DATASETS),
-        models=_known("--models", models, MODELS),
+        datasets=known_names("--datasets", datasets, DATASETS, "in the paper"),
+        models=known_names("--models", models, MODELS, "in the paper"),
         seeds=seeds,
         steps=steps,
-        search=search.value,
+        search=search,
         device=device,
     )
-    items = [item for item in items if item.grid(options)]
-    if not items:
-        whole = replace(options, datasets=None, models=None)
-        known = [job.arguments for item in named(name) for job in item.grid(whole)]
-        shown = dict.fromkeys(j["model"] if "model" in j else j["source"] for j in known)
-        raise InputError(
-            f"{name} has none of the datasets and models that were asked for, with --search "
-            f"{search.value}. Its graphs are "
-            f"{listing(dict.fromkeys(j['dataset'] for j in known))}; its models {listing(shown)}."
-        )
-    runner = _runner(executor, workers, address, device)
+    grids = {item: grid for item in items if (grid := item.grid(options))}
+    if not grids:
+        raise InputError(_nothing(name, items, options))
     store = Store(out)
     store.write_index()  # says what is missing before an hour is spent
-    if executor is ExecutorName.LOCAL:
-        load_graphs((job for item in items for job in item.grid(options)), store)
-    failed = False
-    for item in items:
+    if executor == "local":
+        load_graphs((job for grid in grids.values() for job in grid), store)
+    for item in grids:
         with stoppable(), progress(item.name) as told:
             sheet = produce(item, options, runner(), out, command=command_line(), told=told)
-        _show(console, item, sheet)
-        failed = failed or any(store.failure(job) for job in item.grid(options))
+        _tell(console, item, sheet)
         write_page(out)
     Store(out).write_index()
     console.print(f"Page: {out / 'paper.html'}")
-    if failed:
+    if any(store.failure(job) for grid in grids.values() for job in grid):
         raise typer.Exit(1)
 
 
-def _list() -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for title in ("name", "shows", "runs", "hours", "auto: runs", "hours"):
-        table.add_column(title, justify="left" if title in ("name", "shows") else "right")
+def _tell_costs(console: Console) -> None:
     costs = json.loads((files("graph_metamers.paper") / "costs.json").read_text(encoding="utf-8"))
+    rows: list[Row] = []
     for item in ITEMS.values():
-        cells: list[str] = []
+        row: Row = {"name": item.name, "shows": item.shows}
         for search in SETTINGS:
-            runs = len(item.grid(Options(seeds=1, search=search)))
-            cells += [str(runs), costs["hours"][f"{item.name}-{search}"]]
-        table.add_row(item.name, item.shows, *cells)
-    table.caption = (
-        f"Runs of one seed at the paper's setting, and with auto; hours of one seed, one after the "
+            row[f"{search}_runs"] = len(item.grid(Options(seeds=1, search=search)))
+            row[f"{search}_hours"] = costs["hours"][f"{item.name}-{search}"]
+        rows.append(row)
+    console.print(terminal("The paper’s tables and figures", rows, COSTS, brief=False))
+    console.print(
+        "Runs of one seed at the paper's setting, and with auto; hours of one seed, one after the "
         f"other, on {costs['machine']}; > where some were not run yet, ~ where their time is that "
-        "of like ones. A run that two items share is done once."
+        "of like ones. A run that two items share is done once.",
+        style="dim",
     )
-    return table
 
 
-def _runner(
-    name: ExecutorName, workers: int, address: str | None, device: str
-) -> Callable[[], Executor]:
-    if name is ExecutorName.RAY:
-        if workers != 1:
-            raise InputError(
-                f"--workers goes with --executor local; got {workers} and ray, which takes as many "
-                "as the cluster has processors for."
-            )
-        return functools.partial(Ray, address, gpus=int(device.startswith("cuda")))
-    if address is not None:
-        raise InputError("--address goes with --executor ray; got --executor local.")
+def _runner(name: str, workers: int, address: str | None, device: str) -> Callable[[], Executor]:
+    """Who runs the jobs, anew for each item."""
     check_count("--workers", workers)
-    return functools.partial(local, workers)
+    if name == "local":
+        if address is not None:
+            raise InputError("--address goes with --executor ray; got --executor local.")
+        usable_device(device)
+        return functools.partial(local, workers)
+    if workers != 1:
+        raise InputError(
+            f"--workers goes with --executor local; got {workers} and ray, which takes as many "
+            "as the cluster has processors for."
+        )
+    if device not in ("cpu", "cuda"):  # a cluster's nodes have devices of their own
+        raise InputError(
+            "--executor ray gives each job a device of its own, so that --device must be cpu or "
+            f"cuda; got {device}."
+        )
+    return functools.partial(Ray, address, gpus=int(device == "cuda"))
 
 
-def _known(option: str, asked: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...] | None:
-    if not asked:
-        return None
-    names = tuple(name.lower() for name in asked)
+def _nothing(name: str, items: list[Item], options: Options) -> str:
+    """Why there is nothing to run."""
+    whole = replace(options, datasets=None, models=None)
+    known = [job.arguments for item in items for job in item.grid(whole)]
+    models = dict.fromkeys(j["model"] if "model" in j else j["source"] for j in known)
+    return (
+        f"{name} has none of the datasets and models that were asked for, with --search "
+        f"{options.search}. Its graphs are {listing(dict.fromkeys(j['dataset'] for j in known))}; "
+        f"its models {listing(models)}."
+    )
+
+
+def known_names(
+    option: str, asked: list[str] | None, known: Iterable[str], what: str
+) -> tuple[str, ...] | None:
+    """The names that an option asks for, each once and each of the known; None without any."""
+    names = tuple(dict.fromkeys(name.lower() for name in asked or ()))
     for one in names:
         if one not in known:
             raise InputError(
-                f"{option} {one} is not in the paper.{suggestion(one, known)} "
+                f"{option} {one} is not {what}.{suggestion(one, known)} "
                 f"Choose among {listing(known)}."
             )
-    return names
+    return names or None
 
 
-def _show(console: Console, item: Item, sheet: Sheet) -> None:
+def _tell(console: Console, item: Item, sheet: Sheet) -> None:
     """The sheet as a table, and what became of the paper's sentences."""
-    brief = console.width < WIDE
     title = f"{item.title}, {sheet.setting}"
-    padding = (0, 0 if brief else 1, 0, 0)
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=padding)
-    # A dataset's name stands in a line of its own, for want of room.
-    apart = brief and sheet.columns[0].form == "name"
-    columns = sheet.columns[1:] if apart else sheet.columns
-    columns = [column for column in columns if not (brief and column.brief == "")]
-    for column in columns:
-        text = column.form in ("text", "name")
-        title = column.brief if brief and column.brief else column.title
-        table.add_column(title, justify="left" if text else "right", no_wrap=True)
-    above = ""
-    for row in sheet.rows:
-        name = cell_text(row, sheet.columns[0], brief=brief)
-        if apart and name != above:
-            table.add_row(name, *[""] * (len(columns) - 1), style="bold")
-            above = name
-        table.add_row(*(cell_text(row, column, brief=brief) for column in columns))
-    console.print(table)
+    console.print(terminal(title, sheet.rows, sheet.columns, brief=console.width < WIDE))
     for note in sheet.notes:
         console.print(note, style="dim", markup=False, highlight=False)
     for claim in sheet.claims:
-        told = f"“{claim.claim}” {claim_text(claim)}: {claim.found}"
+        told = f"“{claim.claim}” {claim.outcome}: {claim.found}"
         console.print(told, markup=False, highlight=False)

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from graph_metamers.jobs import Row
-from graph_metamers.paper.grid import TITLES
+from graph_metamers.paper.table import TITLES
 from graph_metamers.report.numbers import number
+from graph_metamers.report.pictures import Crop, plot_crop
 from graph_metamers.report.style import (
     INK,
     METAMER,
@@ -24,27 +27,24 @@ from graph_metamers.report.style import (
     set_title,
     styled,
 )
+from graph_metamers.result import Metamer
 
-CS_AXIS = "CS_feat, % (low: over-invariant)"
-FEATURE_AXIS = "feature similarity S_feat, % (100 is the same graph)"
+HOLLOW = "hollow: no run matched; no mark: no run to show"
 
 
 def beside(figure: Figure, rows: Sequence[Row], score: str, name: str) -> None:
     """Ours beside the paper's: one panel a dataset, one line a model, with the random start."""
-    datasets, models = _all(rows, "dataset"), _all(rows, "model")
-    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
-    for place, (ax, dataset) in enumerate(zip(panels, datasets, strict=True)):
-        here = [row for row in rows if row["dataset"] == dataset]
+    models = _all(rows, "model")
+    for place, (ax, here) in enumerate(_panels(figure, rows)):
         y = [models.index(row["model"]) for row in here]
         _marks(ax, here, y, f"paper_{score}", "D", REFERENCE, PAPER)
         _marks(ax, here, y, f"start_{score}", "|", SHARED, SHARED)
         _marks(ax, here, y, score, "o", METAMER, METAMER)
-        styled(ax).set_yticks(range(len(models)), [TITLES[model] for model in models])
+        ax.set_yticks(range(len(models)), [TITLES[model] for model in models])
         ax.set_ylim(len(models) - 0.5, -0.5)
         shown = [100 * number(r, n) for r in here for n in (score, f"paper_{score}")]
         ax.set_xlim(0, 5 + max(value for value in shown if not math.isnan(value)))
-        set_title(ax, f"{TITLES.get(dataset, dataset)}, n = {_runs(here)}")
-        label_axes(ax, name if place == len(datasets) // 2 else "", "")
+        label_axes(ax, name if place == len(_all(rows, "dataset")) // 2 else "", "")
     _below(
         figure,
         [
@@ -56,73 +56,70 @@ def beside(figure: Figure, rows: Sequence[Row], score: str, name: str) -> None:
 
 
 def panels(
-    figure: Figure, rows: Sequence[Row], *, across: str, series: str, score: str, name: str
+    figure: Figure,
+    rows: Sequence[Row],
+    *,
+    across: str,
+    series: str,
+    score: str,
+    y: str,
+    x: str | None = None,
 ) -> None:
-    """One panel a dataset: a score for each of a few categories, one marker a series."""
-    datasets, categories, names = (_all(rows, key) for key in ("dataset", across, series))
-    axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
-    shifts = np.linspace(-0.28, 0.28, len(names)) if len(names) > 1 else [0.0]
-    for place, (ax, dataset) in enumerate(zip(axes, datasets, strict=True)):
-        here = [row for row in rows if row["dataset"] == dataset]
-        for color, one, shift in zip(SERIES, names, shifts, strict=False):
+    """One panel a dataset: a score along the categories `across`, one colour a series.
+
+    `x` names categories that follow one another, so that lines join them; others stand side by
+    side.
+    """
+    steps, names = _all(rows, across), _all(rows, series)
+    steps = sorted(steps) if x else steps
+    shift = 0.0 if x or len(names) < 2 else 0.28
+    shifts = np.linspace(-shift, shift, len(names))
+    for place, (ax, here) in enumerate(_panels(figure, rows)):
+        for color, one, shift in zip(SERIES, names, shifts.tolist(), strict=False):
             mine = [row for row in here if row[series] == one]
-            x = [categories.index(row[across]) + shift for row in mine]
-            _marks(ax, mine, x, score, "o", color, color, upright=True)
-        titles = [TITLES.get(category, category) for category in categories]
-        styled(ax).set_xticks(range(len(titles)), titles, rotation=60, ha="right")
-        ax.set_xlim(-0.5, len(titles) - 0.5)
-        set_title(ax, f"{TITLES.get(dataset, dataset)}, n = {_runs(here)}")
-        label_axes(ax, "", "" if place else name)
-        ax.grid(axis="y", alpha=0.3)
-    _below(figure, [marker("o", SERIES[i], SERIES[i], str(one)) for i, one in enumerate(names)])
-
-
-def lines(figure: Figure, rows: Sequence[Row], *, along: str, score: str, x: str, y: str) -> None:
-    """One panel a dataset, one line a model: a score along widths or layers."""
-    datasets, models = (_all(rows, key) for key in ("dataset", "model"))
-    steps = sorted(_all(rows, along))
-    axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
-    for place, (ax, dataset) in enumerate(zip(axes, datasets, strict=True)):
-        here = [row for row in rows if row["dataset"] == dataset]
-        for color, model in zip(SERIES, models, strict=False):
-            mine = [row for row in here if row["model"] == model]
-            at = [float(steps.index(row[along])) for row in mine]
-            values = [100 * number(row, score) for row in mine]
-            ax.plot(at, values, color=color, linewidth=1.2)
+            at = [steps.index(row[across]) + shift for row in mine]
+            if x:
+                ax.plot(at, [100 * number(row, score) for row in mine], color=color, linewidth=1.2)
             _marks(ax, mine, at, score, "o", color, color, upright=True)
-        names = [str(step).removeprefix("layer") for step in steps]
-        styled(ax).set_xticks(range(len(steps)), names)
-        ax.set_xlim(-0.3, len(steps) - 0.7)
-        set_title(ax, f"{TITLES.get(dataset, dataset)}, n = {_runs(here)}")
-        label_axes(ax, x if place == len(datasets) // 2 else "", "" if place else y)
+        titles = [TITLES.get(str(step), str(step).removeprefix("layer")) for step in steps]
+        slant: dict[str, Any] = {} if x else {"rotation": 60, "ha": "right"}
+        ax.set_xticks(range(len(steps)), titles, **slant)
+        ax.set_xlim(-0.3, len(steps) - 0.7) if x else ax.set_xlim(-0.5, len(steps) - 0.5)
+        middle = place == len(_all(rows, "dataset")) // 2
+        label_axes(ax, x if x and middle else "", "" if place else y)
         ax.grid(axis="y", alpha=0.3)
-    entries = [marker("o", SERIES[i], SERIES[i], TITLES[m]) for i, m in enumerate(models)]
+    entries = [marker("o", c, c, TITLES.get(n, n)) for c, n in zip(SERIES, names, strict=False)]
     _below(figure, entries)
 
 
-def matrices(
-    figure: Figure,
-    rows: Sequence[Row],
-    scores: Mapping[str, str],
-    *,
-    rows_are: str,
-    columns_are: str,
-) -> None:
+def layers(figure: Figure, metamers: Sequence[Metamer]) -> None:
+    """The reference's features, and below the metamers', with each node's similarity."""
+    if not metamers:
+        return
+    pictures, curves = figure.subplots(2, 1 + len(metamers), height_ratios=(3, 1.2), squeeze=False)
+    plot_crop(styled(pictures[0]), Crop.of(metamers[0]), "reference", metamers[0])
+    set_title(pictures[0], "reference")
+    curves[0].set_axis_off()
+    for m, picture, ax in zip(metamers, pictures[1:], curves[1:], strict=True):
+        plot_crop(styled(picture), Crop.of(m), "metamer", m)
+        set_title(picture, f"{m.layer}, error {m.activation_error:.1e}")
+        styled(ax).hist(100 * m.row_similarity.numpy(), bins=40, range=(0, 100), color=METAMER)
+        ax.axvline(100 * m.scores["start_feature_similarity"], color=SHARED, linestyle="--")
+        ax.yaxis.set_major_locator(MaxNLocator(2))
+        label_axes(ax, "similarity of a node, %", "nodes")
+    label_axes(pictures[0], "features", "nodes, by class")
+
+
+def matrices(figure: Figure, rows: Sequence[Row], scores: Mapping[str, str]) -> None:
     """Accuracies by source and target, as numbers on a colour that is the same in all panels."""
     sources, targets = _all(rows, "source"), _all(rows, "target")
+    found = {(row["source"], row["target"]): row for row in rows}
     values = {
         score: np.array(
-            [
-                [
-                    next((100 * number(r, score) for r in rows
-                          if (r["source"], r["target"]) == (source, target)), np.nan)
-                    for target in targets
-                ]
-                for source in sources
-            ]
+            [[100 * number(found.get((s, t), {}), score) for t in targets] for s in sources]
         )
         for score in scores
-    }  # fmt: skip
+    }
     known = np.concatenate([value[np.isfinite(value)] for value in values.values()])
     low, high = (known.min(), known.max()) if len(known) else (0.0, 100.0)
     axes = figure.subplots(1, len(scores), sharey=True, squeeze=False)[0]
@@ -138,8 +135,19 @@ def matrices(
         ax.set_yticks(range(len(sources)), [TITLES[s] for s in sources])
         ours = "" if score.startswith("paper_") else f", n = {_runs(rows)}"
         set_title(ax, f"{scores[score]}{ours}")
-        label_axes(ax, columns_are, "" if place else rows_are)
+        label_axes(ax, "seen by", "" if place else "metamers of")
     figure.supxlabel("numbers and colour: accuracy on the test nodes, %", fontsize=8, color=MUTED)
+
+
+def _panels(figure: Figure, rows: Sequence[Row]) -> list[tuple[Axes, list[Row]]]:
+    """Axes for each dataset, side by side, with its rows."""
+    datasets = _all(rows, "dataset")
+    axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+    pairs = zip(axes, datasets, strict=True)
+    panels = [(styled(ax), [row for row in rows if row["dataset"] == name]) for ax, name in pairs]
+    for ax, here in panels:
+        set_title(ax, f"{TITLES[here[0]['dataset']]}, n = {_runs(here)}")
+    return panels
 
 
 def _marks(
@@ -157,11 +165,11 @@ def _marks(
     for row, place in zip(rows, places, strict=True):
         value, spread = 100 * number(row, score), 100 * number(row, f"{score}_std")
         own = not score.startswith(("paper_", "start_"))
+        at = (place, value) if upright else (value, place)
+        bar: dict[str, Any] = {} if math.isnan(spread) else {"yerr" if upright else "xerr": spread}
         ax.errorbar(
-            [place] if upright else [value],
-            [value] if upright else [place],
-            xerr=None if upright or spread != spread else [spread],
-            yerr=[spread] if upright and spread == spread else None,
+            *at,
+            **bar,
             fmt=shape,
             color=color,
             markerfacecolor=PAPER if own and not row["matched"] else face,
@@ -171,10 +179,7 @@ def _marks(
 
 
 def _below(figure: Figure, handles: list[Line2D]) -> None:
-    handles = [
-        *handles,
-        marker("o", MUTED, PAPER, "hollow: no run matched; no mark: no run to show"),
-    ]
+    handles = [*handles, marker("o", MUTED, PAPER, HOLLOW)]
     legend = figure.legend(
         handles=handles,
         loc="outside lower center",

@@ -1,8 +1,9 @@
 """What a job of the paper's grids does: train a model, search for a metamer, return a row."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,12 @@ from torch_geometric.data import Data
 from graph_metamers import datasets, zoo
 from graph_metamers.digests import digest
 from graph_metamers.jobs import Row
-from graph_metamers.measure import predicted_class
-from graph_metamers.metamer import metamer
-from graph_metamers.probe import Probe
+from graph_metamers.making import searched
+from graph_metamers.pose import opened, pose
 from graph_metamers.result import Metamer, load
 from graph_metamers.search import Adam, Auto, Search
-from graph_metamers.storage import graph_tensors, one_at_a_time
-from graph_metamers.vary import Edges, Vary
+from graph_metamers.storage import one_at_a_time
+from graph_metamers.vary import Edges
 
 TOL = 1e-2  # activation error at which a graph counts as matched, and at which cells are compared
 STEPS = 1000  # T, which the paper does not give
@@ -41,33 +41,21 @@ def search_rows(
 ) -> list[Row]:
     """One search for a metamer of a model that was trained for it, with the same seed.
 
-    Args:
-        work: The job's folder; it keeps the search's state there.
-        dataset: Name of the graph.
-        model: Name of the zoo's model.
-        seed: Seed of the training and of the random start.
-        search: "paper" (Adam at 5e-4, T steps) or "auto" (what suits, ended at the tolerance).
-        options: The model's own, and `adversarial`.
-        layer: Where activations are matched.
-        vary: "features" or "structure".
-        steps: Of the search; None for the setting's own.
-        device: Where it runs.
-        keep: Whether to leave the metamer in the folder.
-        protocol: Version of this task; it tells jobs apart whose figures differ.
+    `work` keeps the search's state, and the metamer where `keep`. `search` is "paper" (Adam at
+    5e-4, T steps) or "auto" (what suits, ended at the tolerance), `options` are the model's and
+    `adversarial`, `vary` is "features" or "structure"; `steps` None stands for the setting's own.
+    `protocol` tells jobs apart whose figures differ.
     """
     data = graph(dataset, vary, device)
     trained = trained_model(model, data, seed, options)
-    way: Vary | None = Edges() if vary == "structure" else None
-    m = metamer(
+    m = job_metamer(
+        work,
         trained.model,
         data,
         layer,
-        vary=way,
+        vary=Edges() if vary == "structure" else None,
         search=configured(search, steps, exact=options["depth"] == 2),
-        tol=TOL,
         seed=seed,
-        checkpoint=work / _checkpoint(trained.model),
-        progress=False,
     )
     if keep:
         m.save(work / "metamer.pt")
@@ -88,46 +76,29 @@ def transfer_rows(
     device: str,
     protocol: int,
 ) -> list[Row]:
-    """Show one model's metamer to another, and train that on it.
+    """Show one model's metamer at layer 1 to another, and train that on it.
 
-    Args:
-        work: The job's folder; it keeps the search's state there.
-        dataset: Name of the graph.
-        source: The model whose metamer it is, at layer 1.
-        source_options: Its options, as in `search_rows`.
-        target: The model that sees it.
-        target_options: Its options.
-        seed: Seed of all trainings and of the random start.
-        search: As in `search_rows`.
-        steps: Of the search; None for the setting's own.
-        device: Where it runs.
-        protocol: As in `search_rows`.
-
-    Returns:
-        The metamer's row, with the target's accuracy on the test nodes: trained on the graph and
-        shown the graph (`plain`) or the metamer (`shown`), and trained on the metamer and shown
-        the graph (`retrained`); and the share of all nodes to which it gives the same class in
-        both, trained on the graph (`shown_match`).
+    The metamer's row has the target's accuracy on the test nodes: trained on the graph and shown
+    it (`plain`) or the metamer (`shown`), and trained on the metamer and shown the graph
+    (`retrained`); and the share of nodes of the same class in the first two (`shown_match`).
     """
     data = graph(dataset, "features", device)
     source_model = trained_model(source, data, seed, source_options).model
     way = configured(search, steps, exact=False)
     m = _shared_metamer(work, data, source, source_model, seed, way, protocol)
     plain = trained_model(target, data, seed, target_options).model
-    again = trained_model(target, m.data, seed, target_options).model
-    seen, shown = classes(plain, data), classes(plain, m.data)
-    transfer = {
-        "plain": _test_accuracy(seen, data),
-        "shown": _test_accuracy(shown, data),
-        "retrained": _test_accuracy(classes(again, data), data),
-        "shown_match": float((seen == shown).double().mean()),
-    }
-    return [metamer_row(m) | transfer]
+    metamer: Data = m.data.to(device)
+    again = trained_model(target, metamer, seed, target_options).model
+    seen, shown = classes(plain, data), classes(plain, metamer)
+    given = {"plain": seen, "shown": shown, "retrained": classes(again, data)}
+    right = {name: (classes == data.y)[data.test_mask] for name, classes in given.items()}
+    shares = right | {"shown_match": seen == shown}
+    return [metamer_row(m) | {name: float(v.double().mean()) for name, v in shares.items()}]
 
 
 def graph(dataset: str, vary: str, device: str) -> Data:
     """The graph; where edges vary, with every edge both ways and without self-loops (Eq. 12)."""
-    return datasets.load(dataset, undirected=vary == "structure").to(device)
+    return datasets.load_nodes(dataset, undirected=vary == "structure").to(device)
 
 
 def trained_model(
@@ -163,45 +134,54 @@ seek='nearest', stop_at_tol=True, exact=True))
     return Auto(steps=steps, stop_at_tol=True, exact=exact)
 
 
+def job_metamer(
+    work: Path,
+    model: nn.Module,
+    data: Data,
+    layer: str,
+    *,
+    search: Search,
+    seed: int,
+    vary: Edges | None = None,
+    tol: float = TOL,
+) -> Metamer:
+    """The metamer of a job, whose search goes on from its folder after a stop.
+
+    Its tolerance is the FVU at which the activation error (Eq. 5) is `tol`, so that all runs of a
+    protocol are compared at the same activation error.
+    """
+    # A model that was trained anew with other bits begins another search.
+    checkpoint = work / f"search-{digest(model)}.checkpoint"
+    with opened(model, data, vary, None) as open_model:
+        problem = pose(open_model, layer, tol=tol)
+        (tap,) = problem.match.taps
+        problem.match.tol *= tap.size / tap.spread if tap.spread else 1
+        return searched(problem, search, seed, checkpoint=checkpoint, progress=False)
+
+
 def metamer_row(m: Metamer) -> Row:
-    """A metamer's figures, but for those of each layer, and the time, which always differs."""
+    """A metamer's figures, but for those of each layer, and the time, which always differs.
+
+    The null is added as an activation error (Eq. 5), which is a multiple of the FVU.
+    """
     row = {k: v for k, v in m.row().items() if k not in ("layer_errors", "seconds")}
-    return row | {"matched": m.matched, "trivial": m.trivial}
+    one = row["start_activation_error"] / row["start_fvu"]
+    return row | {"null_activation_error": row["null_error"] * (1 if math.isnan(one) else one)}
 
 
 @torch.no_grad()
 def classes(model: nn.Module, data: Data) -> Tensor:
     """The predicted class of each node."""
-    with Probe(model, data) as probe:
-        return predicted_class(probe.output(data))
-
-
-def _test_accuracy(predicted: Tensor, data: Data) -> float:
-    return float((predicted == data.y)[data.test_mask].double().mean())
+    return model(data.x, data.edge_index).argmax(dim=1)
 
 
 def _shared_metamer(
-    work: Path,
-    data: Data,
-    source: str,
-    model: nn.Module,
-    seed: int,
-    search: Search,
-    protocol: int,
+    work: Path, data: Data, source: str, model: nn.Module, seed: int, search: Search, protocol: int
 ) -> Metamer:
     """A metamer that several jobs need, kept in the cache by the first; others wait for it."""
-    version = str(torch.__version__)
-    key = digest(model, graph_tensors(data), search, seed, TOL, protocol, version)
+    key = digest(model, data.to_dict(), search, seed, TOL, protocol, str(torch.__version__))
     path = datasets.cache_folder() / "metamers" / f"{source}-{key}.pt"
     with one_at_a_time(path):
         if not path.exists():
-            checkpoint = work / _checkpoint(model)
-            options: dict[str, Any] = {"tol": TOL, "checkpoint": checkpoint, "progress": False}
-            metamer(model, data, "layer1", search=search, seed=seed, **options).save(path)
-    m = load(path)
-    return replace(m, data=m.data.to(str(cast(Tensor, data.x).device)))
-
-
-def _checkpoint(model: nn.Module) -> str:
-    """Name of a search's file; a model that was trained anew with other bits begins another."""
-    return f"search-{digest(model)}.checkpoint"
+            job_metamer(work, model, data, "layer1", search=search, seed=seed).save(path)
+    return load(path)

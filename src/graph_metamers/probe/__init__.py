@@ -1,11 +1,11 @@
 """Read a trained model on a graph and leave no trace."""
 
-from graph_metamers.probe.checks import check_data, check_model
+from graph_metamers.probe.call import Forward
+from graph_metamers.probe.checks import check_inputs, check_model
 from graph_metamers.probe.flows import Flow, record_flows
-from graph_metamers.probe.forward import Forward
 from graph_metamers.probe.layers import Layer, LayerFunction, LayerInfo, Layers, Target
-from graph_metamers.probe.probe import Probe, layers
 from graph_metamers.probe.reads import LinearRead, find_linear_read
+from graph_metamers.probe.session import Session, layers
 
 __all__ = [
     "Flow",
@@ -15,9 +15,9 @@ __all__ = [
     "LayerInfo",
     "Layers",
     "LinearRead",
-    "Probe",
+    "Session",
     "Target",
-    "check_data",
+    "check_inputs",
     "check_model",
     "find_linear_read",
     "layers",

@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
-from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError, describe
+from graph_metamers.inputs import Inputs
 
 
 def check_model(model: Any) -> None:
@@ -27,134 +27,108 @@ def check_model(model: Any) -> None:
                 f"model's '{name}' has no shape yet (a lazy module that never ran). "
                 "Run the model once on the graph, then load its trained weights."
             )
-        if parameter.is_inference():
-            raise InputError(
-                f"model's '{name}' was made inside torch.inference_mode(), where no gradient may "
-                "pass it later. Make the model outside, or under torch.no_grad()."
-            )
 
 
-def check_data(data: Any, model: nn.Module | None = None) -> None:
+def check_inputs(inputs: Inputs, model: nn.Module | None = None) -> None:
     """Whether a graph can serve as a reference, for `model` if it is given.
 
     Raises:
-        InputError: It is no `Data`, is empty or without edges, its features are missing, not
-            finite or not floating-point, its edges point outside, or it lies on another device
-            or has another precision than the model.
+        InputError: It holds no node, its features are not finite, its edges are no matrix
+            [2, edges] of node numbers, or it lies on another device or has another precision than
+            the model.
     """
-    if not isinstance(data, Data):
-        raise InputError(
-            f"data must be a torch_geometric.data.Data; got {type(data).__name__}. "
-            "Build one with Data(x=x, edge_index=edge_index)."
-        )
-    _check_features(data.x)
-    _check_edges(data)
+    if not any(inputs.nodes(kind) for kind in inputs.node_types) and not inputs.called:
+        raise InputError("data must hold at least one node; an empty graph has no metamers.")
+    for key in inputs.keys:
+        kind, _, name = key.rpartition(".")
+        if name == "x":
+            _check_features(inputs, key)
+        elif name == "edge_index":
+            _check_edges(inputs, key)
+        elif name in ("edge_weight", "edge_attr", "edge_type"):
+            _check_edge_values(inputs, key)
+    for kind in inputs.node_types if not inputs.called else ():
+        name = f"{kind}.x" if kind else "x"
+        value = inputs.get(name)
+        if value is not None and name not in inputs.keys:
+            raise InputError(
+                f"{inputs.spelled(name)} must be a tensor; got {type(value).__name__}. Convert it "
+                f"with torch.as_tensor({inputs.spelled(name)})."
+            )
     if model is not None:
-        _check_fit(data, model)
+        _check_fit(inputs, model)
 
 
-def _check_features(x: Any) -> None:
-    if x is None:
+def _check_features(inputs: Inputs, key: str) -> None:
+    x, said = inputs[key], inputs.spelled(key)
+    if x.is_floating_point() and x.layout == torch.strided and not torch.isfinite(x).all():
+        rows = (~torch.isfinite(x.reshape(len(x), -1))).any(dim=1).nonzero().view(-1)
         raise InputError(
-            "data.x must be a floating point matrix [nodes, features]; data has none. "
-            "Set it, for instance data.x = torch.eye(data.num_nodes)."
-        )
-    if not isinstance(x, Tensor):
-        raise InputError(
-            "data.x must be a floating point matrix [nodes, features]; "
-            f"got {type(x).__name__}. Convert it with torch.as_tensor(data.x).float()."
-        )
-    if x.layout != torch.strided:
-        raise InputError(
-            "data.x must be a dense floating point matrix [nodes, features]; "
-            f"got {type(x).__name__} ({x.layout}). Convert it with data.x.to_dense()."
-        )
-    if not x.is_floating_point():
-        raise InputError(
-            f"data.x must be a floating point matrix [nodes, features]; got {describe(x)}. "
-            "Convert it with data.x.float()."
-        )
-    if x.dim() != 2:
-        raise InputError(
-            f"data.x must be a floating point matrix [nodes, features]; got {describe(x)}. "
-            "Reshape it to one row a node."
-        )
-    if x.numel() == 0:
-        raise InputError(
-            "data must hold at least one node with at least one feature; "
-            f"data.x is {describe(x)}. An empty graph has no metamers."
-        )
-    if not torch.isfinite(x).all():
-        rows = (~torch.isfinite(x)).any(dim=1).nonzero().view(-1)
-        raise InputError(
-            f"data.x must be finite; it has NaN or infinite entries in {len(rows)} of {len(x)} "
+            f"{said} must be finite; it has NaN or infinite entries in {len(rows)} of {len(x)} "
             f"rows, first in row {int(rows[0])}. Replace them, for instance with "
-            "torch.nan_to_num(data.x)."
+            f"torch.nan_to_num({said})."
         )
 
 
-def _check_edges(data: Data) -> None:
-    edges = data.edge_index
-    if edges is None:
-        if data.get("adj_t") is not None:
-            return
+def _check_edges(inputs: Inputs, key: str) -> None:
+    edges, said = inputs[key], inputs.spelled(key)
+    if edges.layout != torch.strided:
         raise InputError(
-            "data.edge_index must be an integer matrix [2, edges]; data has none. "
-            "Set it, or data.adj_t."
-        )
-    if not isinstance(edges, Tensor) or edges.is_sparse or edges.layout != torch.strided:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(
-            "data.edge_index must be a dense integer matrix [2, edges]; "
-            f"got {type(edges).__name__}. Put a sparse adjacency into data.adj_t."
+            f"{said} must be a dense integer matrix [2, edges]; got {edges.layout}. Put a sparse "
+            "adjacency into data.adj_t."
         )
     if edges.dim() != 2 or edges.shape[0] != 2 or edges.dtype != torch.long:
         remedy = "An adjacency matrix becomes one with torch_geometric.utils.dense_to_sparse."
         if edges.dim() == 2 and edges.shape[0] == 2:
-            remedy = "Convert it with data.edge_index.long()."
+            remedy = f"Convert it with {said}.long()."
         elif edges.dim() == 2 and edges.shape[1] == 2:
-            remedy = "Transpose it with data.edge_index.t().contiguous()."
+            remedy = f"Transpose it with {said}.t().contiguous()."
         raise InputError(
-            f"data.edge_index must be an int64 matrix [2, edges]; got {describe(edges)}. {remedy}"
+            f"{said} must be an int64 matrix [2, edges]; got {describe(edges)}. {remedy}"
         )
-    nodes = len(data.x) if data.x is not None else 0
     if edges.shape[1] == 0:
-        raise InputError(
-            f"data.edge_index must hold at least one edge; all {nodes} nodes are isolated. "
-            "Without edges a graph network is a plain network on each node's features."
-        )
-    low, high = int(edges.min()), int(edges.max())
-    if low < 0 or high >= nodes:
-        raise InputError(
-            f"data.edge_index must point to nodes 0 to {nodes - 1} (data.x has {nodes} rows); "
-            f"it holds {low if low < 0 else high}. Relabel the nodes or add their features."
-        )
-    for name in ("edge_weight", "edge_attr"):
-        value = data.get(name)
-        if isinstance(value, Tensor) and value.shape[:1] != edges.shape[1:]:
-            raise InputError(
-                f"data.{name} must have one row for each of the {edges.shape[1]} edges; "
-                f"got {describe(value)}. Give each column of data.edge_index its own, or remove it."
-            )
-        if isinstance(value, Tensor) and not torch.isfinite(value).all():
-            raise InputError(
-                f"data.{name} must be finite; it has NaN or infinite entries. Replace them, for "
-                f"instance with torch.nan_to_num(data.{name})."
-            )
-
-
-def _check_fit(data: Data, model: nn.Module) -> None:
-    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
-    x = data.x
-    if weight is None or x is None:
         return
-    if weight.dtype != x.dtype:
-        name = str(weight.dtype).removeprefix("torch.")
+    for ends, kind in zip(edges, inputs.ends(key), strict=True):
+        nodes, low, high = inputs.nodes(kind), int(ends.min()), int(ends.max())
+        if low < 0 or high >= nodes:
+            which = f"'{kind}' nodes" if kind else "nodes"
+            raise InputError(
+                f"{said} must point to {which} 0 to {nodes - 1} (there are {nodes}); it holds "
+                f"{low if low < 0 else high}. Relabel the nodes or add their features."
+            )
+
+
+def _check_edge_values(inputs: Inputs, key: str) -> None:
+    value, said, edges = inputs[key], inputs.spelled(key), inputs.beside(key, "edge_index")
+    if edges not in inputs.keys:
+        return
+    count = inputs[edges].shape[1]
+    if value.shape[:1] != (count,):
         raise InputError(
-            f"data.x must have the precision of the model's weights, {name}; got {describe(x)}. "
-            f"Convert it with data.x.to(torch.{name})."
+            f"{said} must have one row for each of the {count} edges; got {describe(value)}. Give "
+            f"each column of {inputs.spelled(edges)} its own, or remove it."
         )
-    if weight.device != x.device:
+    if not torch.isfinite(value).all():
         raise InputError(
-            f"data must be on the model's device, {weight.device}; data.x is on {x.device}. "
-            f"Move it with data.to('{weight.device}')."
+            f"{said} must be finite; it has NaN or infinite entries. Replace them, for instance "
+            f"with torch.nan_to_num({said})."
         )
+
+
+def _check_fit(inputs: Inputs, model: nn.Module) -> None:
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if weight is None:
+        return
+    for key in inputs.feature_keys:
+        x, said = inputs[key], inputs.spelled(key)
+        if weight.dtype != x.dtype:
+            name = str(weight.dtype).removeprefix("torch.")
+            raise InputError(
+                f"{said} must have the precision of the model's weights, {name}; got "
+                f"{describe(x)}. Convert it with {said}.to(torch.{name})."
+            )
+        if weight.device != x.device:
+            raise InputError(
+                f"data must be on the model's device, {weight.device}; {said} is on {x.device}. "
+                f"Move it with data.to('{weight.device}')."
+            )

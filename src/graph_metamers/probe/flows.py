@@ -19,16 +19,16 @@ class Flow:
     """One aggregation of messages: z_v = Σ_u c_uv s_u.
 
     Attributes:
-        contents: What each node sends, s, [nodes, channels].
-        sums: The z, [nodes, channels].
+        contents: What each sender holds, s, [senders, channels].
+        sums: The z, [receivers, channels].
         offset: Zeros that were added to them: the gradient at z.
         edges: The edges of the aggregation, [2, edges].
         factors: The c_uv, [edges]; fitted where a message is more than a multiple of s_u.
     """
 
-    contents: Float[Tensor, "nodes channels"]
-    sums: Float[Tensor, "nodes channels"]
-    offset: Float[Tensor, "nodes channels"]
+    contents: Float[Tensor, "senders channels"]
+    sums: Float[Tensor, "receivers channels"]
+    offset: Float[Tensor, "receivers channels"]
     edges: Int[Tensor, "2 edges"]
     factors: Float[Tensor, " edges"]
 
@@ -75,11 +75,13 @@ def _recorded(conv: MessagePassing, flows: list[Flow]) -> Generator[None]:
         if "messages" not in seen or not isinstance(out, Tensor):
             return None
         sums = out.flatten(1)
-        if not sums.shape == seen["contents"].shape == (len(sums), seen["messages"].shape[1]):
+        widths = {sums.shape[1], seen["contents"].shape[1], seen["messages"].shape[1]}
+        if len(widths) > 1:
             return None
         offset = torch.zeros_like(sums).requires_grad_()
         mean = isinstance(conv.aggr_module, MeanAggregation)
-        factors = _factors(seen["contents"], seen["edges"], seen["messages"], mean=mean)
+        count = len(sums) if mean else None
+        factors = _factors(seen["contents"], seen["edges"], seen["messages"], count)
         flows.append(Flow(seen["contents"], sums.detach(), offset, seen["edges"], factors))
         return out + offset.view_as(out)
 
@@ -95,10 +97,10 @@ def _recorded(conv: MessagePassing, flows: list[Flow]) -> Generator[None]:
             handle.remove()
 
 
-def _factors(contents: Tensor, edges: Tensor, messages: Tensor, *, mean: bool) -> Tensor:
-    """The multiple of s_u that comes nearest to each message."""
+def _factors(contents: Tensor, edges: Tensor, messages: Tensor, count: int | None) -> Tensor:
+    """The multiple of s_u that comes nearest to each message; of a mean over `count` receivers."""
     sent = contents[edges[0]]
     factors = (messages * sent).sum(1) / sent.square().sum(1).clamp(min=1e-30)
-    if mean:
-        factors = factors / torch.bincount(edges[1], minlength=len(contents))[edges[1]]
+    if count is not None:
+        factors = factors / torch.bincount(edges[1], minlength=count)[edges[1]]
     return factors

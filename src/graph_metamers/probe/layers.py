@@ -1,24 +1,25 @@
 """Which layers a model has on a graph, and which one a user means."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, nn
-from torch_geometric.data import Data
+from torch import nn
 
 from graph_metamers.errors import InputError, listing, suggestion
 
-LayerFunction = Callable[[nn.Module, Data], Tensor]
-Layer = str | LayerFunction | Sequence[str | LayerFunction]
+LayerFunction = Callable[[nn.Module, Any], Any]
+OneLayer = str | nn.Module | LayerFunction
+Layer = OneLayer | Sequence[OneLayer]
 
 OUTPUT = "output"
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One layer that can be addressed: its name, and the shape of its activation."""
+    """One tensor of a layer that can be addressed: its name, and the shape of its activation."""
 
     name: str
     shape: tuple[int, ...]
@@ -42,43 +43,62 @@ class Layers(tuple[LayerInfo, ...]):
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call in a forward: of which name, the how-manieth of it, what it returned.
+class Recorded:
+    """One recorded call: name, call index, and the tensors that it returned.
 
-    `identity` is the same for two calls that returned the very same tensor, unchanged between.
+    Attributes:
+        name: Dotted name of the module or function; empty for the whole forward.
+        index: Which of the calls of that name it is.
+        shapes: The shapes of its tensors by their place in what it returned; the empty place
+            where it returned one tensor.
+        identity: The same for two calls that returned the very same tensors, unchanged between.
     """
 
     name: str
     index: int
-    shape: tuple[int, ...]
-    identity: tuple[int, int]
+    shapes: dict[str, tuple[int, ...]]
+    identity: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A layer that was found: a call to wait for, or a function to evaluate."""
+    """One tensor of a layer that was found: a call to wait for, or a function to evaluate.
+
+    Attributes:
+        label: How it is named in rows: `conv1`, `act:1`, `conv1[author]`.
+        place: Its place among the tensors of the call; empty where there is one.
+        call: Name and index of the call, or None.
+        function: The function, or None.
+    """
 
     label: str
+    place: str = ""
     call: tuple[str, int] | None = None
     function: LayerFunction | None = None
 
+    @property
+    def hint(self) -> str:
+        """The node or edge type that the tensor stands under, if any."""
+        return self.place.rpartition("[")[2].rstrip("]")
 
-def list_layers(model: nn.Module, calls: list[Call]) -> Layers:
-    """The calls worth addressing, named as a user writes them.
+
+def list_layers(model: nn.Module, calls: list[Recorded]) -> Layers:
+    """The calls worth addressing, named as a user writes them; one entry for each tensor.
 
     Left out, though a dotted name still reaches them: what lies inside PyG's own layers, dropout
-    and identity. Of calls that return the very same tensor the outermost stands for all.
+    and identity. Of calls that return the very same tensors the outermost stands for all.
     """
     modules = dict(model.named_modules())
-    shown: dict[tuple[int, int], Call] = {}
+    shown: dict[tuple[tuple[int, int], ...], Recorded] = {}
     for call in calls:
         # The model itself comes last; a layer that is also the output keeps its own name.
         if not _hidden(call.name, modules) and not (call.name == "" and call.identity in shown):
             shown[call.identity] = call
     return Layers(
-        LayerInfo(label(call.name, call.index, calls), call.shape)
+        LayerInfo(label(call.name, call.index, calls) + place, shape)
         for call in calls
         if shown.get(call.identity) is call
+        for place, shape in call.shapes.items()
     )
 
 
@@ -92,11 +112,15 @@ def _hidden(name: str, modules: dict[str, nn.Module]) -> bool:
 def _is_pyg_layer(module: nn.Module | None) -> bool:
     path = type(module).__module__
     return path.startswith("torch_geometric.nn.") and not path.startswith(
-        ("torch_geometric.nn.models.", "torch_geometric.nn.sequential")
+        (
+            "torch_geometric.nn.models.",
+            "torch_geometric.nn.sequential",
+            "torch_geometric.nn.module_dict",
+        )
     )
 
 
-def label(name: str, index: int, calls: Iterable[Call]) -> str:
+def label(name: str, index: int, calls: Iterable[Recorded]) -> str:
     """`conv1`, or `act:1` for the second call of something that is called more than once."""
     if name == "":
         return OUTPUT
@@ -104,21 +128,30 @@ def label(name: str, index: int, calls: Iterable[Call]) -> str:
     return name if times == 1 else f"{name}:{index}"
 
 
-def find_targets(layer: Layer, model: nn.Module, calls: list[Call]) -> list[Target]:
-    """Turn what a user wrote into the calls to wait for.
+def find_targets(layer: Layer, model: nn.Module, calls: list[Recorded]) -> list[Target]:
+    """Turn what a user wrote into the tensors to wait for.
+
+    Args:
+        layer: A name, a module of the model, a function, or a list of these.
+        model: The user's own model.
+        calls: What its forward was seen to call.
 
     Raises:
-        InputError: The layer is unknown, ambiguous, never called, or of a wrong type.
+        InputError: The layer is unknown, ambiguous, never called, named twice, or of a wrong type.
     """
-    if isinstance(layer, str) or callable(layer):
-        return [_find_target(layer, model, calls)]
-    if not isinstance(layer, Sequence) or not layer or not all(map(_names_one, layer)):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if _names_one(layer):
+        layer = [layer]  # pyright: ignore[reportAssignmentType]
+    if not isinstance(layer, Sequence) or not layer or not all(map(_names_one, layer)):
         raise InputError(
-            f"layer must be a name, a function (model, data) -> activation, or a list of these; "
-            f"got {layer!r}. See graph_metamers.layers(model, data)."
+            f"layer must be a name, a module of the model, a function (model, data) -> activation, "
+            f"or a list of these; got {layer!r}. See graph_metamers.layers(model, data)."
         )
-    targets = [_find_target(one, model, calls) for one in layer]
-    return [_distinct(target, i, targets) for i, target in enumerate(targets)]
+    found = [target for one in layer for target in _find_targets(one, model, calls)]
+    targets = [_distinct(target, i, found) for i, target in enumerate(found)]
+    repeated = [name for name, n in Counter(t.label for t in targets).items() if n > 1]
+    if repeated:
+        raise InputError(f"layer names {repeated[0]} twice; name each layer once.")
+    return targets
 
 
 def _distinct(target: Target, place: int, targets: list[Target]) -> Target:
@@ -133,46 +166,62 @@ def _names_one(layer: Any) -> bool:
     return isinstance(layer, str) or callable(layer)
 
 
-def _find_target(layer: str | LayerFunction, model: nn.Module, calls: list[Call]) -> Target:
+def _find_targets(layer: OneLayer, model: nn.Module, calls: list[Recorded]) -> list[Target]:
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if isinstance(layer, nn.Module):
+        names = [name for name, module in model.named_modules() if module is layer]
+        if not names or not names[0]:
+            raise InputError(
+                f"layer={type(layer).__name__} is no module of {type(model).__name__}. Name one of "
+                f"{listing(list_layers(model, calls).names)}."
+            )
+        layer = names[0]
     if not isinstance(layer, str):
-        return Target(getattr(layer, "__name__", type(layer).__name__), function=layer)
+        return [Target(getattr(layer, "__name__", type(layer).__name__), function=layer)]
     known = list_layers(model, calls).names
-    aliases = dict(model.named_modules(remove_duplicate=False))
-    name, index = _parse(layer)
-    if name == OUTPUT and name not in aliases:
+    name, index, wanted = _parse(layer)
+    if name == OUTPUT and name not in modules:
         name = ""
-    elif name in aliases:  # the same module under a second name goes by its first
-        name = next(n for n, module in model.named_modules() if module is aliases[name])
+    elif name in modules:  # the same module under a second name goes by its first
+        name = next(n for n, module in model.named_modules() if module is modules[name])
 
-    indices = [call.index for call in calls if call.name == name]
-    if not indices and name in aliases:
+    found = {call.index: call for call in calls if call.name == name}
+    if not found and name in modules:
         raise InputError(
             f"layer='{layer}' is part of {type(model).__name__}, but its forward never calls it "
             f"or it returns no floating-point tensor. Choose among {listing(known)}."
         )
-    if not layer or not indices or (index is not None and index not in indices):
+    if not layer or not found or (index is not None and index not in found):
         raise InputError(
             f"layer='{layer}' is not a layer of {type(model).__name__}."
             f"{suggestion(layer, known)} It has {listing(known)}; "
             "see graph_metamers.layers(model, data)."
         )
-    if index is None and len(indices) > 1:
-        choices = listing(f"{name}:{i}" for i in indices)
+    if index is None and len(found) > 1:
+        choices = listing(f"{name}:{i}" for i in found)
         raise InputError(
-            f"layer='{layer}' is ambiguous: {type(model).__name__} calls it {len(indices)} times. "
+            f"layer='{layer}' is ambiguous: {type(model).__name__} calls it {len(found)} times. "
             f"Choose one of {choices}."
         )
-    index = indices[0] if index is None else index
-    return Target(label(name, index, calls), call=(name, index))
+    call = next(iter(found.values())) if index is None else found[index]
+    places = [place for place in call.shapes if wanted in ("", place)]
+    if not places:
+        raise InputError(
+            f"layer='{layer}': '{layer.removesuffix(wanted)}' returns no tensor named {wanted}. "
+            f"It returns {listing(call.shapes)}."
+        )
+    text = label(name, call.index, calls)
+    return [Target(text + place, place, (name, call.index)) for place in places]
 
 
-def _parse(layer: str) -> tuple[str, int | None]:
-    name, colon, index = layer.rpartition(":")
+def _parse(layer: str) -> tuple[str, int | None, str]:
+    """`act:1[paper]` in its parts.
+
+    >>> _parse("act:1[paper]"), _parse("conv1")
+    (('act', 1, '[paper]'), ('conv1', None, ''))
+    """
+    name, place = re.fullmatch(r"(.*?)((?:\[[^\[\]]*\])*)", layer, re.DOTALL).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    before, colon, index = name.rpartition(":")
     if colon and index.isdigit():
-        return name, int(index)
-    return layer, None
-
-
-def duplicates(targets: list[Target]) -> list[str]:
-    """Labels that stand more than once in a list of targets."""
-    return [name for name, times in Counter(t.label for t in targets).items() if times > 1]
+        return before, int(index), place
+    return name, None, place

@@ -1,15 +1,16 @@
 """Follow one forward: which module or activation function is running, and what it returned."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import nullcontext
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from graph_metamers.probe.forward import first_tensor
+from graph_metamers.probe.call import named_tensors
 
 _INPLACE_TOO = {"relu", "elu", "selu", "celu", "leaky_relu", "tanh", "sigmoid"}
 ACTIVATION_FUNCTIONS = frozenset(
@@ -19,12 +20,12 @@ ACTIVATION_FUNCTIONS = frozenset(
     | {f"{name}_" for name in _INPLACE_TOO}
 )
 
-# (name of the call, which call of that name it is, what it returned)
-See = Callable[[str, int, Tensor], None]
+# (name of the call, which call of that name it is, the tensors it returned by their place)
+See = Callable[[str, int, dict[str, Tensor]], None]
 
 
 class Tracer:
-    """Calls `see(name, index, tensor)` after every call of a module inside the context.
+    """Calls `see(name, index, tensors)` after every call of a module inside the context.
 
     A module is named by its dotted path; last comes "", what the whole forward returned (that of
     a `forward=` may pick from what the model returns). With `functions=True` the calls
@@ -43,10 +44,13 @@ class Tracer:
         self._handles: list[Any] = []
         self._running: list[nn.Module] = []
         self._counts: Counter[str] = Counter()
-        self._see: See = lambda name, index, tensor: None
+        self._see: See = lambda name, index, tensors: None
+        self._wanted: Container[str] | None = None
 
     def __enter__(self) -> "Tracer":
         for module in self.names:
+            if isinstance(module, torch.jit.ScriptModule):  # takes no hooks
+                continue
             self._handles.append(module.register_forward_pre_hook(self._enter))
             self._handles.append(module.register_forward_hook(self._leave))
         return self
@@ -61,9 +65,15 @@ class Tracer:
             handle.remove()
         self._handles.clear()
 
-    def follow(self, run: Callable[[], Any], see: See) -> Any:
-        """Run a forward and hand over what each call returns. An exception of `see` ends it."""
-        self._running, self._counts, self._see = [], Counter(), see
+    def follow(self, run: Callable[[], Any], see: See, names: Container[str] | None = None) -> Any:
+        """Run a forward and hand over what each call returns. An exception of `see` ends it.
+
+        Args:
+            run: The forward.
+            see: What is handed what.
+            names: The calls that are handed over; None: all.
+        """
+        self._running, self._counts, self._see, self._wanted = [], Counter(), see, names
         with self._mode or nullcontext():
             output = run()
         self._hand_over("", output)
@@ -88,9 +98,11 @@ class Tracer:
     def _hand_over(self, name: str, output: Any) -> None:
         index = self._counts[name]
         self._counts[name] += 1
-        tensor = first_tensor(output)
-        if tensor is not None:
-            self._see(name, index, tensor)
+        if self._wanted is not None and name not in self._wanted:
+            return
+        tensors = named_tensors(output)
+        if tensors:
+            self._see(name, index, tensors)
 
 
 def _is_library(module: nn.Module | None) -> bool:

@@ -6,21 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from graph_metamers import datasets, zoo
-from graph_metamers.measure.distances import Kind
 from graph_metamers.report import plots
 from graph_metamers.report.figures import inline_svg
-from graph_metamers.report.glossary import VARIES, Score, explained, limitations
+from graph_metamers.report.glossary import Score, explained
+from graph_metamers.report.kinds import KINDS, kinds_of
 from graph_metamers.report.numbers import error_text, p_text, score_text, shorten
 from graph_metamers.report.page import rendered
 from graph_metamers.report.section import section
+from graph_metamers.report.snippet import snippet
 from graph_metamers.report.theory import theory_section
-from graph_metamers.report.words import headline, kind_of, remedies, status_text, verdict_text
 from graph_metamers.result import Metamer
 from graph_metamers.storage import write_text
 
 if TYPE_CHECKING:
-    from graph_metamers.audit import Audit
+    from graph_metamers.audits import Audit
+
+Groups = list[list[Metamer]]
 
 
 def write_report(audit: "Audit", path: Path) -> None:
@@ -39,27 +40,28 @@ def write_report(audit: "Audit", path: Path) -> None:
 def _context(audit: "Audit") -> dict[str, Any]:
     groups, summary = audit.groups(), audit.summary()
     several = len({group[0].vary for group in groups}) > 1
-    kinds: list[Kind] = [kind_of(group[0]) for group in groups]
     return {
         "question": audit.question,
         "environment": audit.environment,
-        "headline": headline(groups),
-        "advice": [] if any(m.matched for m in audit.metamers) else remedies(audit.metamers),
+        "runs": audit.metamers,
+        "found": [[m for m in group if m.matched] for group in groups],
         "overview": _overview(groups) if groups else None,
         "asked": _asked(audit),
+        "inputs": audit.question["inputs"],
+        "quality": audit.quality,
+        "skipped": audit.question.get("skipped") or {},
         "sections": [
             section(place, group, s, _baselines(audit, group[0]), several=several)
             for place, (group, s) in enumerate(zip(groups, summary, strict=True))
         ],
         "theory": theory_section(audit.theory, groups, summary),
         "scores": _glossary(groups),
-        "limitations": limitations(kinds),
-        "snippet": _snippet(audit.question),
+        "kinds": kinds_of(audit.metamers),
+        "snippet": snippet(audit.question),
         "score_text": score_text,
         "error_text": error_text,
         "p_text": p_text,
-        "status_text": status_text,
-        "verdict_text": verdict_text,
+        "shorten": shorten,
     }
 
 
@@ -67,99 +69,64 @@ def _baselines(audit: "Audit", m: Metamer) -> list[dict[str, Any]]:
     return [b for b in audit.baselines if (b["layer"], b["vary"]) == (m.layer, m.vary)]
 
 
-def _glossary(groups: list[list[Metamer]]) -> list[Score]:
+def _glossary(groups: Groups) -> list[Score]:
     """All that was measured, explained."""
-    measured = dict.fromkeys(name for group in groups for name in group[0].scores)
-    names = [name for name in measured if not name.startswith("start_")]
-    kinds: list[Kind] = [kind_of(group[0]) for group in groups]
-    return [explained(n, kinds) for n in ("activation_error", "null_activation_error", *names)]
+    first = {name: group[0] for group in reversed(groups) for name in group[0].scores}
+    names = [name for name in first if not name.startswith("start_")]
+    errors = ("fvu", "activation_error", "null_error") if groups else ()
+    always = [explained(name, groups[0][0]) for name in errors]
+    return always + [explained(name, first[name]) for name in names if name not in errors]
 
 
-def _overview(groups: list[list[Metamer]]) -> Markup:
-    measured = dict.fromkeys(name for group in groups for name in group[0].symbols)
-    rows = sum(len(group[0].symbols) for group in groups)
-    what = " and ".join(name.replace("_", " ") for name in measured).capitalize()
+def _overview(groups: Groups) -> Markup:
+    lines = sum(len(group[0].symbols) for group in groups)
     return inline_svg(
         lambda ax: plots.plot_similarity(groups, ax),
-        f"{what} of each metamer and of its random start, for each layer. "
-        "The same figures stand in the tables of scores.",
+        "Similarity of each metamer and of its random start, for each layer. The same figures "
+        "stand in the tables of scores.",
         "overview",
         width=4.1,
-        height=0.95 + 0.34 * rows,
+        height=0.95 + 0.34 * lines,
     )
 
 
 def _asked(audit: "Audit") -> list[tuple[str, str]]:
     """The question, as terms and their values."""
     question = audit.question
-    asked = [
+    first = audit.metamers[:1]
+    return [
         ("Model", str(question["model"])),
-        ("Graph", f"{question['dataset']}: {_size(question)}"),
+        ("Task", str(question["task"])),
+        ("Data", f"{question['dataset']}: {_size(audit)}"),
+        *(("Called with", type(m.reference).__name__) for m in first),
         ("Layers", _listed(question["layers"])),
-        *([("Left out", _listed(list(question["skipped"])))] if question.get("skipped") else []),
-        ("What varies", "; ".join(_varies(way) for way in question["vary"])),
+        ("What varies", "; ".join(_told(way) for way in question["vary"]) + _stays(audit)),
         ("Search", audit.search),
-        ("Random starts", _starts(question["seeds"])),
-        (
-            "Matched if",
-            f"activation error is at most {question['tol']:g} and below that of unrelated graphs",
-        ),
+        ("Seeds", _listed(question["seeds"])),
+        ("Matched if", f"FVU at most {question['tol']:g}, below that of unrelated graphs"),
     ]
-    if audit.accuracy:
-        parts = (f"{value:.1%} {split}" for split, value in audit.accuracy.items())
-        asked.insert(1, ("Its accuracy", ", ".join(parts)))
-    return asked
 
 
-def _snippet(question: dict[str, Any]) -> str:
-    """The audit as Python, as far as its settings say it."""
-    model, dataset = question["model"], question["dataset"]
-    name, _, undirected = dataset.partition(", ")
-    if name in datasets.NAMES and undirected in ("", "undirected") and model in zoo.MODELS:
-        loaded = f"{name!r}, undirected=True" if undirected else repr(name)
-        made = f"data = gm.datasets.load({loaded})\nmodel = gm.zoo.train({model!r}, data).model"
-    else:
-        made = "model, data = ...  # yours, with the digests below"
-    layers = [part.split(" + ") if " + " in part else part for part in question["layers"]]
-    ways = ", ".join(_constructor(way) for way in question["vary"])
-    seeds = question["seeds"]
-    seeds = len(seeds) if seeds == list(range(len(seeds))) else seeds
-    return (
-        f"import graph_metamers as gm\n\n{made}\n"
-        "report = gm.audit(\n    model,\n    data,\n"
-        f"    layers={layers!r},\n    vary=[{ways}],\n"
-        f"    search={_constructor(question['search'])},\n"
-        f"    seeds={seeds!r},\n    tol={question['tol']!r},\n"
-        f"    dataset={dataset!r},\n    name={model!r},\n"
-        ')\nreport.save("audit")\n'
-    )
+def _told(way: dict[str, str]) -> str:
+    return ", ".join(f"{at}: {setting}" for at, setting in way.items())
 
 
-def _constructor(setting: str) -> str:
-    """`gm.Adam(steps=200)` for "Adam(steps=200)"; a class of the user's own stays as it is.
-
-    >>> _constructor("Adam"), _constructor("Mine(x=1)")
-    ('gm.Adam()', 'Mine(x=1)')
-    """
-    import graph_metamers
-
-    name = setting.partition("(")[0]
-    call = setting if "(" in setting else f"{setting}()"
-    return f"gm.{call}" if name in graph_metamers.__all__ else call
+def _stays(audit: "Audit") -> str:
+    """What stays, where only one kind of input varied."""
+    kinds = {kind for m in audit.metamers for kind in m.varied.values()}
+    return f". {KINDS[kinds.pop()].stays}" if len(kinds) == 1 else ""
 
 
-def _varies(setting: str) -> str:
-    plain = VARIES.get(setting.partition("(")[0])
-    return f"{setting}: {plain}" if plain else setting
-
-
-def _size(question: dict[str, Any]) -> str:
-    parts = ((question.get(name), name) for name in ("nodes", "features", "edges"))
-    return ", ".join(f"{count:,} {name}" for count, name in parts if count is not None)
-
-
-def _starts(seeds: list[int]) -> str:
-    return f"{len(seeds)} ({'seed' if len(seeds) == 1 else 'seeds'} {_listed(seeds)})"
+def _size(audit: "Audit") -> str:
+    """How many graphs, nodes and edges there are, by type."""
+    if not audit.metamers:
+        return f"{audit.question['nodes']:,} nodes, {audit.question['edges']:,} edges"
+    inputs = audit.metamers[0].original
+    edges = {inputs.kind_of(key): inputs[key].shape[1] for key in inputs.edge_keys}
+    parts = [f"{inputs.graphs:,} graphs"] * (inputs.graphs > 1)
+    parts += [f"{inputs.nodes(kind):,} {kind} nodes" for kind in inputs.node_types]
+    parts += [f"{count:,} {kind} edges" for kind, count in edges.items()]
+    return ", ".join(" ".join(part.split()) for part in parts)
 
 
 def _listed(values: Sequence[Any], most: int = 12) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 ABSENT: Final = "–"
+ERRORS: Final = ("_error", "fvu")
 
 
 def score_text(value: float | None, name: str = "") -> str:
@@ -17,7 +18,7 @@ def score_text(value: float | None, name: str = "") -> str:
     """
     if value is None or math.isnan(value):
         return ABSENT
-    if name.endswith("_error"):
+    if name.endswith(ERRORS):
         return error_text(value)
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
@@ -26,7 +27,7 @@ def score_text(value: float | None, name: str = "") -> str:
 
 
 def error_text(value: float | None) -> str:
-    """An activation error to three digits.
+    """An error to three digits.
 
     >>> error_text(0.006714), error_text(1.0), error_text(6.7e-06), error_text(float("inf"))
     ('0.00671', '1.00', '6.70·10⁻⁶', '–')
@@ -55,7 +56,7 @@ def spread_text(spread: float, mean: float, name: str = "") -> str:
     """
     if not (math.isfinite(spread) and math.isfinite(mean)):
         return ABSENT
-    if not name.endswith("_error"):
+    if not name.endswith(ERRORS):
         return score_text(spread, name).removesuffix(" dB")
     power = _power(mean)
     if _plain(mean):

@@ -1,12 +1,12 @@
-"""Edges as plots: where they are, those of one node, and the degrees.
+"""Edges as plots: where they are, those of one node, whole small graphs, and the degrees.
 
 As everywhere, blue is the reference, orange the metamer, and grey what both share.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,18 +14,23 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from torch import Tensor
-from torch_geometric.data import Data
 
-from graph_metamers.errors import InputError
-from graph_metamers.report.pictures import Crop, Picture, class_axis, node_classes, plot_crop
+from graph_metamers.errors import InputError, listing
+from graph_metamers.inputs import Inputs
+from graph_metamers.report.pictures import (
+    Crop,
+    Picture,
+    class_axis,
+    node_classes,
+    pair_of,
+    plot_crop,
+)
 from graph_metamers.report.style import (
     DASHED,
     METAMER,
     MUTED,
     PAPER,
     REFERENCE,
-    RULE,
     SERIES,
     SHARED,
     label_axes,
@@ -34,236 +39,265 @@ from graph_metamers.report.style import (
     set_title,
     styled,
 )
-from graph_metamers.report.words import noun, verdict_text
+from graph_metamers.report.words import noun, run_title
 from graph_metamers.result import Metamer
+from graph_metamers.vary.pairs import two_sides
 
-PAIRS, CELLS = 200, 110  # nodes up to which each pair has a cell; else cells of many pairs, a side
+PAIRS, CELLS = 200, 110  # nodes up to which each has a row; else rows of many nodes
 NEIGHBOURS = 12
+DRAWN_NODES = 60
 HEAVY = 8  # times the median is the greatest degree of a heavy-tailed graph
 
+Pair = tuple[int, int]
 
-def plot_adjacency(metamer: Metamer, show: Picture = "difference", ax: Axes | None = None) -> Axes:
-    """Edges as a picture: a cell is a pair of nodes, in graphs of over 200 nodes many pairs.
 
-    The nodes stand by class, then by their degree in the reference, the greatest first; without
-    classes in `data.y` by degree. The three pictures show them in the same order.
+def plot_adjacency(
+    metamer: Metamer,
+    show: Picture = "difference",
+    ax: Axes | None = None,
+    *,
+    at: str | None = None,
+    graph: int | None = None,
+) -> Axes:
+    """Edges as a picture: rows are senders, columns receivers, a cell a pair of nodes.
+
+    Over 200 nodes a cell stands for many pairs. The nodes stand by class, then by their degree in
+    the reference, the greatest first; without classes by the side of a graph that has two. The
+    three pictures show them in the same order. Where edge weights varied a cell is their sum.
 
     Args:
         metamer: The metamer.
         show: "reference", "metamer" or "difference": blue where the reference has an edge (or
-            more edges), orange where the metamer does, grey where both have the same one.
+            more of them), orange where the metamer does, grey where both have the same one.
         ax: Axes to draw on; new ones by default.
+        at: The input, such as `author-writes-paper.edge_index`; by default the first that varied.
+        graph: The graph of a batch; by default all together.
 
     Returns:
         The axes. Opacity is the number of edges in a cell, up to the 99th percentile.
     """
     ax = styled(ax)
-    crop = adjacency(metamer)
-    plot_crop(ax, crop, show, metamer)
+    crop = adjacency(metamer, at, graph)
+    plot_crop(ax, crop, show, metamer, graph)
     ax.set_aspect("equal", adjustable="box")
-    class_axis(ax, crop.classes, both=True)
-    order = "by degree" if crop.classes is None else "by class, then degree"
-    label_axes(ax, f"{metamer.reference.num_nodes:,} nodes, {order}", "the same nodes")
+    class_axis(ax, crop.classes, both=crop.reference.shape[0] == crop.reference.shape[1])
+    label_axes(ax, *crop.names)
     return ax
 
 
-def adjacency(metamer: Metamer) -> Crop:
-    """How many edges there are in each cell of a picture of both graphs."""
-    nodes = metamer.reference.num_nodes or 0
-    cells = nodes if nodes <= PAIRS else CELLS
-    degree, classes = _degrees(metamer.reference), node_classes(metamer.reference)
-    order = np.lexsort((-degree,) if classes is None else (-degree, classes.numpy()))
-    place = np.empty(nodes, dtype=np.int64)
-    place[order] = np.arange(nodes) * cells // nodes
-    counts = [
-        np.bincount(place[target] * cells + place[source], minlength=cells**2).astype(float)
-        for source, target in (_edges(metamer.reference), _edges(metamer.data))
-    ]
-    sizes = np.concatenate(counts)
-    sizes = sizes[sizes > 0]
-    first = order[-(-np.arange(cells) * nodes // cells)]  # the first node of each cell
-    return Crop(
-        reference=counts[0].reshape(cells, cells),
-        metamer=counts[1].reshape(cells, cells),
-        classes=None if classes is None else classes.numpy()[first],
-        binary=cells == nodes,
-        scale=1.0 if cells == nodes or not len(sizes) else float(np.quantile(sizes, 0.99)),
+def adjacency(metamer: Metamer, at: str | None = None, graph: int | None = None) -> Crop:
+    """How many edges there are in each cell of a picture of both graphs, or their weight."""
+    before, after, at = pair_of(metamer, at, graph)
+    weighted = not at.endswith("edge_index")
+    senders, receivers = (_Order.of(before, at, end) for end in (0, 1))
+    counts: list[NDArray[np.float64]] = []
+    for each in (before, after):
+        source, target = edges_at(each, at)
+        cells = senders.cell[source] * receivers.cells + receivers.cell[target]
+        weights = each[at].detach().double().cpu().reshape(len(source), -1).sum(1).numpy()
+        size = senders.cells * receivers.cells
+        found = np.bincount(cells, weights if weighted else None, minlength=size)
+        counts.append(found.astype(float).reshape(senders.cells, receivers.cells))
+    return Crop.made(
+        *counts,
+        classes=senders.classes,
+        names=(f"{receivers.name}, receiving", f"{senders.name}, sending"),
     )
 
 
-def plot_neighbours(
-    metamer: Metamer,
-    node: int,
-    show: Literal["reference", "metamer"] = "metamer",
-    ax: Axes | None = None,
-) -> Axes:
-    """A node and those joined to it (in a directed graph: those that send to it).
+@dataclass(frozen=True)
+class _Order:
+    """In which row or column each node of an end stands."""
 
-    At most 12 neighbours of either graph are drawn, kept, removed and added ones in turn, at the
-    same places in both pictures; where a neighbour of the other graph would be is a ring.
+    cell: NDArray[np.int64]
+    cells: int
+    classes: NDArray[np.int64] | None
+    name: str
+
+    @classmethod
+    def of(cls, inputs: Inputs, at: str, end: int) -> "_Order":
+        kind = inputs.ends(index_of(inputs, at))[end]
+        edges, nodes = edges_at(inputs, at), inputs.nodes(kind)
+        one_kind = len(set(inputs.ends(index_of(inputs, at)))) == 1
+        degree = np.bincount(edges[1 if one_kind else end], minlength=nodes)
+        classes, by = node_classes(inputs, kind), "class, then degree"
+        if classes is None and one_kind:
+            classes, by = two_sides(torch.from_numpy(edges), nodes), "side, then degree"
+        groups = None if classes is None else classes.numpy()
+        order = np.lexsort((-degree,) if groups is None else (-degree, groups))
+        cells = nodes if nodes <= PAIRS else CELLS
+        cell = np.empty(nodes, dtype=np.int64)
+        cell[order] = np.arange(nodes) * cells // nodes
+        first = order[-(-np.arange(cells) * nodes // cells)]  # the first node of each cell
+        name = f"{nodes:,} {f'{kind} nodes'.strip()}, by {'degree' if groups is None else by}"
+        return cls(cell, cells, None if groups is None else groups[first], name)
+
+
+def plot_graph(
+    metamer: Metamer,
+    show: Picture = "difference",
+    ax: Axes | None = None,
+    *,
+    graph: int | None = None,
+    node: int | None = None,
+) -> Axes:
+    """A small graph, or a node and its neighbours, at the same places in all three pictures.
 
     Args:
         metamer: The metamer.
-        node: The node in the middle.
-        show: The graph: "reference" or "metamer".
+        show: "reference", "metamer" or "difference", which has the edges of both.
         ax: Axes to draw on; new ones by default.
+        graph: The graph of a batch.
+        node: Draw this node and at most 12 of those joined to it in either graph.
 
     Returns:
-        The axes. Lines are grey and thick to neighbours in both graphs, blue and dashed to those
-        only in the reference, orange to those only in the metamer, thin between neighbours.
-        Number and colour of a node are its class in `data.y`.
+        The axes. Edges of both graphs are grey, those of the reference alone blue and dashed,
+        those of the metamer alone orange. A node whose features differ has a ring. Its colour is
+        its class in `y`; without classes, the one feature that each node has.
 
     Raises:
-        InputError: There is no such node.
+        InputError: The graph has nodes of several types, no edges, more than 60 nodes where no
+            node is named, or not that node.
     """
-    if not 0 <= node < (metamer.reference.num_nodes or 0):
+    before, after, _ = pair_of(metamer, None, graph)
+    nodes = before.nodes(before.node_types[0])
+    if not is_drawable(before, nodes if node is None else 0):
         raise InputError(
-            f"node must be one of the graph's, 0 to {(metamer.reference.num_nodes or 0) - 1}; "
-            f"got {node}."
+            f"plot_graph draws graphs of one node type, with edge_index and at most {DRAWN_NODES} "
+            f"nodes; this one has {nodes:,} and {listing(before.keys)}. Name a node=, or use "
+            "plot_adjacency or plot_features."
         )
+    if node is not None and not 0 <= node < nodes:
+        raise InputError(f"node must be one of the graph's, 0 to {nodes - 1}; got {node}.")
     ax = styled(ax)
     ax.set_axis_off()
     ax.set_aspect("equal")
-    around = Neighbours.of(metamer, node)
-    drawn = around.drawn()
-    angles = 2 * np.pi * np.arange(len(drawn)) / max(1, len(drawn))
-    places = dict(zip(drawn, np.stack([np.cos(angles), np.sin(angles)], axis=1), strict=True))
-    places[node] = np.zeros(2)
-    other = around.removed if show == "reference" else around.added
-    present = [one for one in drawn if one in around.kept or one in other]
-    for pair in _among(metamer.reference if show == "reference" else metamer.data, present):
-        ax.plot(*np.array([places[one] for one in pair]).T, color=RULE, linewidth=0.9, zorder=1)
-    new = (REFERENCE, DASHED) if show == "reference" else (METAMER, "-")
-    for one in present:
-        color, style = (SHARED, "-") if one in around.kept else new
-        width = 2.4 if one in around.kept else 1.6
-        line = np.array([places[node], places[one]]).T
-        ax.plot(*line, color=color, linestyle=style, linewidth=width, zorder=2)
-    classes = node_classes(metamer.reference)
-    for one in drawn:
-        _disc(ax, places[one], one, classes, absent=one not in present)
-    _disc(ax, places[node], node, classes, size=17)
-    ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25))
-    graph, fate = "Reference", "removed"
-    if show == "metamer":
-        graph, fate = noun(metamer).capitalize(), "added"
-    set_title(ax, f"{graph}, node {node}: {len(around.kept)} kept, {len(other)} {fate}")
+    pairs = [_joined(each) for each in (before, after)]
+    shown = range(nodes) if node is None else _around(node, *pairs)
+    places = _places(shown, pairs[0] if node is None else pairs[0] | pairs[1])
+    for pair in sorted(pairs[0] | pairs[1]):
+        look = _look(pair, show, *pairs)
+        if look is not None and set(pair) <= places.keys():
+            color, style = look
+            ends = np.array([places[one] for one in pair]).T
+            ax.plot(*ends, color=color, linestyle=style, linewidth=1.5, zorder=2)
+    changed, fills = _node_looks(before, after, show)
+    for one, place in places.items():
+        ax.scatter(
+            *place,
+            s=110 if one == node else 50,
+            c=fills[one],
+            edgecolors=METAMER if changed[one] else PAPER,
+            linewidths=1.8 if changed[one] else 0.8,
+            zorder=3,
+        )
+    title = run_title(metamer, show, graph)
+    set_title(ax, title if node is None else f"Node {node}, {title[0].lower()}{title[1:]}")
     return ax
 
 
-@dataclass(frozen=True)
-class Neighbours:
-    """The neighbours of a node in both graphs, in the reference only, in the metamer only."""
-
-    kept: list[int]
-    removed: list[int]
-    added: list[int]
-
-    @classmethod
-    def of(cls, metamer: Metamer, node: int) -> "Neighbours":
-        """Those that send to a node, itself left out."""
-        before, after = (
-            set(source[target == node].tolist()) - {node}
-            for source, target in (_edges(metamer.reference), _edges(metamer.data))
-        )
-        return cls(sorted(before & after), sorted(before - after), sorted(after - before))
-
-    @property
-    def count(self) -> int:
-        """How many there are in either graph."""
-        return len(self.kept) + len(self.removed) + len(self.added)
-
-    def drawn(self) -> list[int]:
-        """At most 12, some of each kind, those of one kind side by side."""
-        turns = itertools.zip_longest(self.kept, self.removed, self.added)
-        in_turn = [one for one in itertools.chain(*turns) if one is not None]
-        chosen = set(in_turn[:NEIGHBOURS])
-        return [one for one in (*self.kept, *self.removed, *self.added) if one in chosen]
+def is_drawable(inputs: Inputs, nodes: int | None = None) -> bool:
+    """Whether `plot_graph` can draw a graph, or so many nodes of it."""
+    if inputs.node_types != [""] or "edge_index" not in inputs:
+        return False
+    return (inputs.nodes() if nodes is None else nodes) <= DRAWN_NODES
 
 
-def plot_degrees(metamer: Metamer, ax: Axes | None = None) -> Axes:
+def plot_degrees(metamer: Metamer, ax: Axes | None = None, *, at: str | None = None) -> Axes:
     """What share of the nodes has at least which degree, in the reference and in the metamer.
 
     Args:
         metamer: The metamer.
         ax: Axes to draw on; new ones by default.
+        at: The edges; by default the first input that varied.
 
     Returns:
         The axes, logarithmic where the greatest degree is over eight times the median. The degree
         is the number of edges that end at a node.
     """
     ax = styled(ax)
-    both = [_degrees(metamer.reference), _degrees(metamer.data)]
-    most = max(int(degree.max()) for degree in both)
+    before, after, at = pair_of(metamer, at, None)
+    nodes = before.nodes(before.ends(at)[1])
+    both = [np.bincount(edges_at(each, at)[1], minlength=nodes) for each in (before, after)]
     same = bool((both[0] == both[1]).all())
-    heavy = most > HEAVY * max(1.0, float(np.median(both[0])))
-    low, floor = (0.9, 0.1 / len(both[0])) if heavy else (0.0, 0.0)
     lines: list[Line2D] = []
-    for degree, color, width, style, name in (
-        (both[0], REFERENCE, 3.2, "-", "reference"),
-        (both[1], METAMER, 1.4, DASHED if same else "-", noun(metamer)),
-    ):
+    looks: tuple[dict[str, Any], ...] = (
+        {"color": REFERENCE, "linewidth": 3.2, "label": "reference"},
+        {"color": METAMER, "linewidth": 1.4, "label": noun(metamer)},
+    )
+    for degree, look in zip(both, looks, strict=True):
         values, counts = np.unique(degree, return_counts=True)
-        share = counts[::-1].cumsum()[::-1][values > 0] / len(degree)
-        values = values[values > 0]
-        lines += ax.step(
-            [low, *values, values[-1]],
-            [share[0] if heavy else 1, *share, floor],
-            where="pre",
-            color=color,
-            linewidth=width,
-            linestyle=style,
-            label=name,
-        )
-    if heavy:
+        share = counts[::-1].cumsum()[::-1] / nodes
+        lines += ax.step([*values, values[-1]], [*share, 0], where="pre", **look)
+    lines[1].set_linestyle(DASHED if same else "-")
+    most = max(int(degree.max()) for degree in both)
+    if most > HEAVY * max(1.0, float(np.median(both[0]))):
         log_axis(ax, "x", 0.9, most * 1.3)
-        log_axis(ax, "y", 0.6 / len(both[0]), 1.6)
+        log_axis(ax, "y", 0.6 / nodes, 1.6)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.set_ylim(0, 1.05)
     label_axes(ax, "degree", "share with at least this degree")
-    fate = "every node keeps its own" if same else f"n = {len(both[0]):,} nodes"
-    set_title(ax, f"Seed {metamer.seed}, {verdict_text(metamer)}: {fate}")
+    fate = "every node keeps its own" if same else f"{nodes:,} nodes"
+    set_title(ax, f"Seed {metamer.seed}: {fate}")
     legend(ax, lines)
     return ax
 
 
-def _disc(
-    ax: Axes,
-    place: NDArray[np.float64],
-    node: int,
-    classes: Tensor | None,
-    *,
-    absent: bool = False,
-    size: float = 13,
-) -> None:
-    """A node, its class as number and colour; a ring where it is no neighbour."""
-    if absent:
-        ax.plot(*place, "o", markersize=7, color=RULE, markerfacecolor=PAPER, zorder=3)
-        return
-    text = "" if classes is None else str(int(classes[node]))
-    color = MUTED if classes is None else SERIES[int(classes[node]) % len(SERIES)]
-    ax.plot(*place, "o", markersize=size, color=color, markeredgecolor=PAPER, zorder=4)
-    ax.annotate(
-        text, tuple(place), ha="center", va="center_baseline", fontsize=8, color=PAPER, zorder=5
-    )
+def index_of(inputs: Inputs, at: str) -> str:
+    """The name of the edges that an input belongs to."""
+    return inputs.beside(at, "edge_index")
 
 
-def _among(data: Data, nodes: Sequence[int]) -> set[tuple[int, int]]:
+def edges_at(inputs: Inputs, at: str) -> NDArray[np.int64]:
+    """Where each edge begins and ends, [2, edges].
+
+    Raises:
+        InputError: The data has none.
+    """
+    return inputs[index_of(inputs, at)].detach().cpu().numpy()
+
+
+def _joined(inputs: Inputs) -> set[Pair]:
     """The pairs of nodes, each once, that an edge joins."""
-    source, target = _edges(data)
-    inside = np.isin(source, nodes) & np.isin(target, nodes) & (source != target)
-    pairs = np.stack([source, target])[:, inside]
-    return {(int(low), int(high)) for low, high in np.sort(pairs, axis=0).T}
+    ends = np.sort(edges_at(inputs, "edge_index"), axis=0).T
+    return {(int(low), int(high)) for low, high in ends if low != high}
 
 
-def _degrees(data: Data) -> NDArray[np.int64]:
-    return np.bincount(_edges(data)[1], minlength=data.num_nodes or 0)
+def _around(node: int, before: set[Pair], after: set[Pair]) -> list[int]:
+    """A node and at most 12 neighbours: kept, removed and added ones in turn."""
+    sorts = (before & after, before - after, after - before)
+    near = [sorted(sum(pair) - node for pair in pairs if node in pair) for pairs in sorts]
+    turns = itertools.chain(*itertools.zip_longest(*near))
+    return [node, *[one for one in turns if one is not None][:NEIGHBOURS]]
 
 
-def _edges(data: Data) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each edge begins and ends."""
-    if data.edge_index is None:
-        raise InputError("data.edge_index must hold the edges, [2, edges]; data has none.")
-    source, target = torch.as_tensor(data.edge_index).detach().cpu().numpy()
-    return source, target
+def _places(nodes: Iterable[int], pairs: set[Pair]) -> dict[int, NDArray[np.float64]]:
+    import networkx as nx  # matrices need none
+
+    drawn = nx.Graph()
+    drawn.add_nodes_from(nodes)
+    drawn.add_edges_from(sorted(pair for pair in pairs if set(pair) <= set(drawn)))
+    return nx.spring_layout(drawn, seed=0, iterations=100)
+
+
+def _look(pair: Pair, show: Picture, before: set[Pair], after: set[Pair]) -> tuple[str, Any] | None:
+    """Colour and line of an edge; None where the picture does not have it."""
+    if pair in before and pair in after:
+        return SHARED, "-"
+    if pair in before:
+        return None if show == "metamer" else (REFERENCE, DASHED)
+    return None if show == "reference" else (METAMER, "-")
+
+
+def _node_looks(before: Inputs, after: Inputs, show: Picture) -> tuple[list[bool], list[str]]:
+    """Which nodes have other features, and each node's colour."""
+    nodes = before.nodes()
+    both = [each["x"].detach().cpu() for each in (before, after) if "x" in each.feature_keys]
+    changed = (both[0] != both[1]).any(1).tolist() if both else [False] * nodes
+    kinds = node_classes(before)
+    if kinds is None and both and all(bool(((x != 0).sum(1) == 1).all()) for x in both):
+        kinds = both[0 if show == "reference" else 1].abs().argmax(1)
+    if kinds is None:
+        return changed, [MUTED] * nodes
+    return changed, [SERIES[int(kind) % len(SERIES)] for kind in kinds]

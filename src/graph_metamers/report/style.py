@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from graph_metamers.report.numbers import ten
 
 REFERENCE, METAMER, SHARED = "#2f7fd6", "#e0701f", "#858d99"
+NEGATIVE = "#2c8c62"  # values below zero
 INK, MUTED, RULE, PAPER = "#1a1f2b", "#5b6472", "#d5d9e0", "#ffffff"
 DASHED = (0, (4, 3))
 # Classes and layers: told apart from one another, and from blue, orange and grey.

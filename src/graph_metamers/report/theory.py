@@ -6,7 +6,6 @@ from typing import Any
 from graph_metamers.report.figures import inline_svg
 from graph_metamers.report.numbers import ABSENT, score_text
 from graph_metamers.report.plots import plot_spectrum
-from graph_metamers.report.words import kind_of
 from graph_metamers.result import Metamer
 from graph_metamers.theory import Theory
 
@@ -30,7 +29,7 @@ def theory_section(
     varied = [
         s
         for group, s in zip(groups, summary, strict=True)
-        if s["layer"] in theories and kind_of(group[0]) == "features"
+        if s["layer"] in theories and DISTANCE in group[0].scores
     ]
     several = len({s["vary"] for s in varied}) > 1
     rows = [_row(s, theories[s["layer"]], several=several) for s in varied]

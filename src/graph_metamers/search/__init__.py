@@ -3,24 +3,16 @@
 from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.search.adam import Adam
 from graph_metamers.search.auto import Auto
-from graph_metamers.search.base import (
-    Best,
-    Problem,
-    Search,
-    Seek,
-    Solution,
-    Status,
-    Watch,
-    narrow_error,
-)
-from graph_metamers.search.blocks import Blocks
+from graph_metamers.search.base import Search, Seek
 from graph_metamers.search.edge_swap import EdgeSwap
 from graph_metamers.search.exact import Exact
 from graph_metamers.search.gauss_newton import GaussNewton
+from graph_metamers.search.problem import Problem
 from graph_metamers.search.swap import Swap
+from graph_metamers.search.walk import Ended, Solution
 
 SEARCHES: dict[str, type[Search]] = {
-    s.name: s for s in (Auto, Adam, Swap, Exact, GaussNewton, EdgeSwap, Blocks)
+    s.name: s for s in (Auto, Adam, Swap, Exact, GaussNewton, EdgeSwap)
 }
 
 
@@ -44,18 +36,14 @@ __all__ = [
     "SEARCHES",
     "Adam",
     "Auto",
-    "Best",
-    "Blocks",
     "EdgeSwap",
+    "Ended",
     "Exact",
     "GaussNewton",
     "Problem",
     "Search",
     "Seek",
     "Solution",
-    "Status",
     "Swap",
-    "Watch",
     "configured",
-    "narrow_error",
 ]

@@ -1,27 +1,17 @@
 """The paper's search: Adam on the soft graph (Eqs. 5–6)."""
 
-import itertools
-import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from graph_metamers.errors import check_count, check_positive
-from graph_metamers.search.base import (
-    Best,
-    Problem,
-    Search,
-    Solution,
-    Status,
-    Watch,
-    check_relaxation,
-    narrow_error,
-)
-from graph_metamers.search.checkpoint import Checkpoint
-from graph_metamers.vary import Edges
+from graph_metamers.errors import InputError, check_positive
+from graph_metamers.inputs import Inputs
+from graph_metamers.search.base import Search, check_budget
+from graph_metamers.search.problem import Problem
+from graph_metamers.search.walk import Rules, Walk
+from graph_metamers.vary import Changed, soft_edges
 
 FINITE_CHECK_STEPS = 25
 
@@ -33,12 +23,13 @@ class Adam(Search):
         G'_{t+1} = Proj(G'_t − η ∇L),   L = L_act + penalty   (Eqs. 5, 6, 10)
 
     The graph scored at every step is the hard one. The best graph seen is returned, not the last.
+    Of a batch the errors of all graphs are lowered together, and each has its own best.
 
     Args:
         lr: Learning rate η; 5e-4 in the paper.
         steps: Steps T at most. The paper does not give T; 1000 reproduces its numbers.
-        stop_at_tol: End as soon as the activation error is at or below `tol`. Off as in the
-            paper, which spends every step.
+        stop_at_tol: End as soon as the error is at or below `tol`. Off as in the paper, which
+            spends every step.
         patience: End as stalled when the best error has not fallen by a relative 1e-3 over this
             many steps; None never ends early.
 
@@ -59,117 +50,125 @@ class Adam(Search):
 
     def __post_init__(self) -> None:
         check_positive("lr", self.lr)
-        check_count("steps", self.steps)
-        if self.patience is not None:
-            check_count("patience", self.patience)
+        check_budget(self.steps, self.patience)
 
     def choose(self, problem: Problem) -> Search:
-        if isinstance(problem.vary, Edges):
-            variable = problem.vary.start(problem.data, torch.Generator().manual_seed(0))
-            graph = variable.render()
-            check_relaxation(problem, graph, variable.kept(graph))
+        if any(block.vary.moves_edges for block in problem.blocks):
+            _check_relaxation(problem)
         return super().choose(problem)
 
-    def run(
-        self,
-        problem: Problem,
-        generator: torch.Generator,
-        *,
-        checkpoint: Path | None = None,
-        watch: Watch | None = None,
-    ) -> Solution:
-        variable = problem.vary.start(problem.data, generator)
-        parameters = variable.parameters
-        optimizer = torch.optim.Adam(parameters, lr=self.lr, fused=True)
-        best, history = Best(problem.data), list[float]()
-        saving = Checkpoint(checkpoint, problem)
-        saved = saving.resumed(parameters[0].device)
-        if saved is not None:
-            for parameter, value in zip(parameters, saved["parameters"], strict=True):
-                parameter.detach().copy_(value)
-            optimizer.load_state_dict(saved["optimizer"])
-            generator.set_state(saved["generator"].cpu())
-            best.resume(saved["best"])
-            history.extend(saved["history"])
-        error_of = narrow_error(problem, variable)
-        lowest = list(itertools.accumulate(history, min))  # the least error up to each step
+    def begin(self, problem: Problem, generator: torch.Generator) -> tuple[Walk, Rules]:
+        rules = Rules(self.steps, self.stop_at_tol, self.patience, fall=1e-3)
+        return _AdamWalk(problem, generator, self), rules
 
-        status = None
-        while status is None:
-            step = len(history)
-            graph = variable.render()
-            loss = error_of(graph)
-            error = float(loss.detach())
-            history.append(error)
-            lowest.append(min(error, lowest[-1]) if lowest else error)
-            saving.see(step, error, lambda: variable.kept(graph))  # noqa: B023, called at once
-            if not error >= best.error:
-                best.offer(variable.kept(graph), error, step)
-            status = self._ended(history, lowest, best, parameters, problem.tol)
-            if watch is not None:
-                watch(step, self.steps, best.error)
-            if status is not None:
-                break
 
+class _AdamWalk(Walk):
+    """The soft values, moved by PyTorch's Adam."""
+
+    monotone: ClassVar[bool] = False
+
+    def __init__(self, problem: Problem, generator: torch.Generator, search: Adam) -> None:
+        self.problem = problem
+        self._variables = [block.start(problem.inputs, generator) for block in problem.blocks]
+        self._parameters = [p for variable in self._variables for p in variable.parameters]
+        self._optimizer = torch.optim.Adam(self._parameters, lr=search.lr, fused=True)
+        read, readable = problem.read, all(block.vary.reads for block in problem.blocks)
+        self._fixed = None if read is None or readable else read.of(problem.inputs)
+        self._looks, self._last = 0, search.steps + 1
+
+    def look(self) -> Tensor:
+        self._rendered = [variable.render() for variable in self._variables]
+        inputs = self.problem.inputs
+        for changed in self._rendered:
+            inputs = inputs.replaced(changed)
+        parts = self.problem.match.parts(self._activations(inputs))
+        self._loss = self.problem.match.mean(parts)
+        check_gradient(self._loss, "Adam")
+        errors = self.problem.match.errors(parts)
+        self._looks += 1
+        due = self._looks % FINITE_CHECK_STEPS == 1 or self._looks == self._last
+        if due and not all(bool(p.detach().sum().isfinite()) for p in self._parameters):
+            errors = torch.full_like(errors, torch.nan)
+        return errors
+
+    def _activations(self, inputs: Inputs) -> list[Tensor]:
+        """Through the layers' linear read where there is one.
+
+        Some of PyG's convolutions send features along the edges before they multiply them by
+        their weights; the other way round the messages are as narrow as the layer.
+        """
+        problem, read = self.problem, self.problem.read
+        if read is None:
+            return problem.activations(inputs)
+        if self._fixed is not None:
+            with soft_edges(problem.session.model, inputs):
+                return read.activations(self._fixed, inputs)
+        reads = {
+            block.at: variable.product(values, read.weights[block.at])
+            for block, variable, values in zip(
+                problem.blocks, self._variables, self._rendered, strict=True
+            )
+        }
+        return read.activations(reads, problem.inputs)
+
+    def step(self, active: Tensor, number: int) -> None:
+        loss = self._loss.sum() if len(active) == 1 else self._loss[active].sum()
+        for variable in self._variables:
             penalty = variable.penalty()
             if penalty is not None:
                 loss = loss + penalty
-            for parameter, gradient in zip(
-                parameters,
-                torch.autograd.grad(loss, parameters, allow_unused=True),
-                strict=True,
-            ):
-                parameter.grad = gradient
-            optimizer.step()
+        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self._optimizer.step()
 
-            saving.offer(
-                lambda: {
-                    "parameters": [p.detach() for p in parameters],
-                    "optimizer": optimizer.state_dict(),
-                    "generator": generator.get_state(),
-                    "best": best.state(),
-                    "history": history,
-                }
-            )
+    def changed(self) -> Changed:
+        kept: Changed = {}
+        for variable, changed in zip(self._variables, self._rendered, strict=True):
+            kept |= variable.kept(changed)
+        return kept
 
-        saving.remove()
-        return Solution(
-            graph=best.graph,
-            error=best.error,
-            status=status,
-            history=history,
-            steps=len(history) - 1,
-            best_step=best.step,
-            seconds=saving.seconds,
-            trail=saving.trail,
+    def state(self) -> dict[str, Any]:
+        return {
+            "parameters": [p.detach() for p in self._parameters],
+            "optimizer": self._optimizer.state_dict(),
+            "looks": self._looks,
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        for parameter, value in zip(self._parameters, state["parameters"], strict=True):
+            parameter.detach().copy_(value)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._looks = state["looks"]
+
+
+def check_gradient(loss: Tensor, search: str) -> None:
+    """Raise where no gradient reaches what varies."""
+    if not loss.requires_grad:
+        raise InputError(
+            f"{search} needs the gradient of the activation in what varies, and there is none: the "
+            "model computes it under torch.no_grad, detaches it, or turns it into whole numbers. "
+            "Edges can be searched without: vary=Edges(), search=EdgeSwap()."
         )
 
-    def _ended(
-        self,
-        history: list[float],
-        lowest: list[float],
-        best: Best,
-        parameters: list[Tensor],
-        tol: float,
-    ) -> Status | None:
-        step = len(history) - 1
-        status = self._outcome(lowest, best, tol)
-        look = status is not None or step % FINITE_CHECK_STEPS == 0
-        if not math.isfinite(history[-1]) or (
-            look and not all(bool(p.sum().isfinite()) for p in parameters)
-        ):
-            return Status.MATCHED if best.error <= tol else Status.NONFINITE
-        return status
 
-    def _outcome(self, lowest: list[float], best: Best, tol: float) -> Status | None:
-        step = len(lowest) - 1
-        matched = best.error <= tol
-        if matched and (self.stop_at_tol or step == self.steps or best.error == 0):
-            return Status.MATCHED
-        if step == self.steps:
-            return Status.BUDGET_SPENT
-        if self.patience is not None and step > self.patience:
-            before = lowest[-self.patience - 1]
-            if best.error > before * (1 - 1e-3):
-                return Status.MATCHED if matched else Status.STALLED
-        return None
+def _check_relaxation(problem: Problem) -> None:
+    """Whether soft edges reach the layers, and as exactly as hard ones."""
+    generator = torch.Generator().manual_seed(0)
+    soft, hard = problem.inputs, problem.inputs
+    for block in problem.blocks:
+        variable = block.start(problem.inputs, generator)
+        rendered = variable.render()
+        soft, hard = soft.replaced(rendered), hard.replaced(variable.kept(rendered))
+    relaxed = problem.activations(soft)
+    with torch.no_grad():
+        plain = problem.activations(hard)
+    exact = all(
+        float((a.detach() - b).norm()) <= 1e-4 * float(b.norm())
+        for a, b in zip(relaxed, plain, strict=True)
+    )
+    if not exact or not any(h.requires_grad for h in relaxed):
+        raise InputError(
+            "Soft edges do not reach this layer as hard ones do: the model has graph layers that "
+            "are no PyG convolutions. Use search=EdgeSwap(), which needs none."
+        )

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch_geometric.data import Data
 
-from graph_metamers.probe.flows import Flow
-from graph_metamers.search.base import Problem, signs
-from graph_metamers.vary.rewiring import Exchanges
+from graph_metamers.probe.flows import Flow, record_flows
+from graph_metamers.search.exchange import MOST, trusted
+from graph_metamers.search.problem import Problem
+from graph_metamers.vary.rewiring import Exchanges, Rewiring
 
 FIRST, KEPT = 8, 32  # gradients of random combinations drawn at first, and averaged over
 
@@ -26,10 +26,11 @@ class Gains:
         known: Whether there is anything to go by: a PyG convolution that gradients reach.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
+    def __init__(self, problem: Problem, rewiring: Rewiring) -> None:
+        self._problem, self._rewiring = problem, rewiring
         self.known, self.width = False, 0
-        self._kappa = {2: 1.0, 1: 1.0}  # by how many pairs an exchange changes
+        one = torch.ones(1, dtype=torch.float64, device=rewiring.pairs.device)
+        self._kappa = {2: one, 1: one}  # by how many pairs an exchange changes
         self._drawn = 0
         self._curvature: list[Tensor] = []
 
@@ -43,49 +44,52 @@ class Gains:
         self._curvature = state["curvature"]
 
     def look(
-        self, run: Callable[[Data], list[Tensor]], graph: Data, generator: torch.Generator
+        self,
+        run: Callable[[], list[Tensor]],
+        edges: Tensor,
+        generator: torch.Generator,
     ) -> None:
-        """Differentiate at `graph`; draw a fresh probe of the curvature.
+        """Differentiate at the present edges; draw a fresh probe of the curvature.
 
         Args:
-            run: The activations of a graph.
-            graph: Where.
+            run: The activations at these edges.
+            edges: The edges as the model is given them, [2, edges].
             generator: Draws the probes.
         """
-        problem = self._problem
+        match, rewiring = self._problem.match, self._rewiring
         with torch.enable_grad():
-            activations, flows = problem.record(lambda: run(graph))
-            # A pooled graph has other nodes.
-            flows = [flow for flow in flows if len(flow.contents) == len(graph["x"])]
+            activations, flows = record_flows(self._problem.session.model, run)
+            flows = [flow for flow in flows if _is_over(flow, edges, rewiring)]
+            activations = match.chosen(activations)
             self.known = bool(flows) and all(h.requires_grad for h in activations)
             if not self.known:
                 return
             offsets = [flow.offset for flow in flows]
             self.width = sum(offset.shape[1] for offset in offsets)
-            loss = problem.mean_error(activations)
-            self._gradients = _gradients([loss], offsets)
+            parts = match.parts(activations, chosen=True)
+            loss = match.mean(parts)
+            self._gradients = _gradients([loss.sum() if len(loss) > 1 else loss[0]], offsets)
             if not self._drawn:
                 self._curvature = [torch.zeros_like(offset) for offset in offsets]
             for _ in range(1 if self._drawn else FIRST):
                 self._drawn += 1
-                drawn = [
-                    signs(h, generator) * (len(activations) * norm) ** -0.5
-                    for h, norm in zip(activations, problem.norms, strict=True)
-                ]
+                drawn = match.probes(generator)
                 for old, probe in zip(
                     self._curvature, _gradients(activations, offsets, drawn), strict=True
                 ):
                     old += (probe.square() - old) / min(self._drawn, KEPT)
-        degree = torch.bincount(graph["edge_index"][1], minlength=len(graph["x"]))
-        self._flows = [_Flow.of(flow, degree) for flow in flows]
+        received = torch.bincount(edges[1], minlength=rewiring.receivers)
+        sent = received
+        if rewiring.offset:
+            sent = torch.bincount(edges[0], minlength=rewiring.senders)
+        self._flows = [_Flow.of(flow, sent, received) for flow in flows]
 
     def of(self, exchanges: Exchanges) -> Float[Tensor, " exchanges"]:
         """The change of the error that each exchange promises: negative is a gain."""
-        kappa = self._kappa[len(exchanges.slots)]
+        kappa = self._kappa[len(exchanges.slots)].to(self._gradients[0])
         total = self._gradients[0].new_zeros(len(exchanges))
-        for v, comes, goes in zip(
-            exchanges.receivers, exchanges.comes, exchanges.goes, strict=True
-        ):
+        receivers = exchanges.receivers - self._rewiring.offset
+        for v, comes, goes in zip(receivers, exchanges.comes, exchanges.goes, strict=True):
             for flow, gradient, curvature in zip(
                 self._flows, self._gradients, self._curvature, strict=True
             ):
@@ -95,13 +99,22 @@ class Gains:
 
     def learn(self, exchanges: Exchanges, promised: float, came: float) -> None:
         """Trust the curvature less when a promise was not kept, more when it was."""
-        if not promised < 0:
-            return
-        kind, kept = len(exchanges.slots), came / promised
-        if kept > 0.6:
-            self._kappa[kind] = max(0.5, 0.8 * self._kappa[kind])
-        elif kept < 0.3:
-            self._kappa[kind] = min(100.0, 1.3 * self._kappa[kind])
+        if promised < 0:
+            kind = len(exchanges.slots)
+            kept = torch.full_like(self._kappa[kind], came / promised)
+            self._kappa[kind] = trusted(self._kappa[kind], kept, most=MOST)
+
+
+def _is_over(flow: Flow, edges: Tensor, rewiring: Rewiring) -> bool:
+    """Whether what flows does so along these edges, loops of the convolution's own beside them."""
+    sizes = len(flow.contents) == rewiring.senders and len(flow.sums) == rewiring.receivers
+    if not sizes or flow.edges.shape[1] < edges.shape[1]:
+        return False
+    if torch.equal(flow.edges[:, : edges.shape[1]], edges):
+        return True
+    # A convolution that adds loops first takes away those that are there.
+    proper = edges[:, edges[0] != edges[1]]
+    return torch.equal(flow.edges[:, : proper.shape[1]], proper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +122,14 @@ class _Flow:
     """z_v = q(d_v) Σ_u p(d_u) s_u, ready to be moved."""
 
     sent: Float[Tensor, "padded channels"]  # p(d_u) s_u; zeros at the end, where no node sends
-    sums: Float[Tensor, "nodes channels"]
-    scales: Float[Tensor, "3 nodes"]  # q(d_v − 1), q(d_v), q(d_v + 1)
+    sums: Float[Tensor, "receivers channels"]
+    scales: Float[Tensor, "3 receivers"]  # q(d_v − 1), q(d_v), q(d_v + 1)
 
     @classmethod
-    def of(cls, flow: Flow, degree: Tensor) -> "_Flow":
-        send, receive = _separated(flow, degree)
-        sent = flow.contents * send(degree).unsqueeze(1)
-        scales = [receive(degree + change) for change in (-1, 0, 1)]
+    def of(cls, flow: Flow, senders: Tensor, receivers: Tensor) -> "_Flow":
+        send, receive = _separated(flow, senders, receivers)
+        sent = flow.contents * send(senders).unsqueeze(1)
+        scales = [receive(receivers + change) for change in (-1, 0, 1)]
         return cls(torch.cat([sent, torch.zeros_like(sent[:1])]), flow.sums, torch.stack(scales))
 
     def moved(self, v: Tensor, comes: Tensor, goes: Tensor) -> Float[Tensor, "some channels"]:
@@ -138,7 +151,7 @@ def _gradients(
     return [gradient.detach() for gradient in found]
 
 
-def _separated(flow: Flow, degree: Tensor) -> tuple[Factor, Factor]:
+def _separated(flow: Flow, senders: Tensor, receivers: Tensor) -> tuple[Factor, Factor]:
     """Factors c_uv taken for a product p(d_u) q(d_v) of powers of degrees and of degrees + 1."""
 
     def powers(d: Tensor) -> Tensor:
@@ -149,9 +162,9 @@ def _separated(flow: Flow, degree: Tensor) -> tuple[Factor, Factor]:
     proper = ((source != target) & (size > 1e-12)).nonzero().view(-1)
     fit, sign = size.new_zeros(5), 1.0
     if len(proper):
-        logs = powers(degree)
-        ones = logs.new_ones(len(proper), 1)
-        known = torch.cat([ones, logs[source[proper]], logs[target[proper]]], dim=1)
+        sent, received = powers(senders), powers(receivers)
+        ones = sent.new_ones(len(proper), 1)
+        known = torch.cat([ones, sent[source[proper]], received[target[proper]]], dim=1)
         # A little ridge: log d and log (d + 1) are nearly the same.
         ridge = 1e-9 * len(proper) * torch.eye(5, dtype=known.dtype, device=known.device)
         fit = torch.linalg.solve(known.T @ known + ridge, known.T @ size[proper].log())

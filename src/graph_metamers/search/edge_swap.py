@@ -1,23 +1,23 @@
 """Discrete search for edges: exchange many at a time, keep what lowers the true error."""
 
-import itertools
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch_geometric.data import Data
 
-from graph_metamers.errors import InputError, check_count
-from graph_metamers.progress import Watch
-from graph_metamers.search.base import Best, Problem, Search, Solution, Status, ended, features
-from graph_metamers.search.checkpoint import Checkpoint
+from graph_metamers.errors import InputError
+from graph_metamers.search.base import Search, check_budget
 from graph_metamers.search.edge_gains import Gains
-from graph_metamers.vary import Edges, Vary
-from graph_metamers.vary.rewiring import Exchanges, Pairs, Rewiring
+from graph_metamers.search.exchange import carried_out
+from graph_metamers.search.problem import Problem
+from graph_metamers.search.walk import Rules, Walk
+from graph_metamers.units import place_within
+from graph_metamers.vary import Block, Changed, Edges, Vary
+from graph_metamers.vary.pairs import Pairs
+from graph_metamers.vary.rewiring import Exchanges, Rewiring
 
 SHARE = 0.25  # of the edges for which an exchange is looked for in a step
 TRIES = 64  # candidates for each of them
@@ -25,7 +25,6 @@ CHUNK = 1 << 9  # edges looked at together
 ENTRIES = 1 << 22  # channels of their candidates at most
 POOL = 1 << 13  # candidates that they share
 MOVES = 0.5  # share of the steps that move edges to other nodes, where degrees are free
-ATTEMPTS = 4  # each with a quarter of the exchanges of the one before
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ class EdgeSwap(Search):
 
     While the temperature T = temperature · (L_act / nodes) · (1 − t)², t the share of the steps
     that is spent, is not zero, losses up to −T ln U, U uniform on (0, 1), count as gains: the
-    search can leave local minima. The best graph is returned.
+    search can leave local minima. The best graph is returned. No edge leaves its graph of a batch,
+    and each graph has its own error. Where edges of several types vary, steps take turns.
 
     Works with any model, of which it needs no gradient: where no PyG convolution is found (or the
     model cannot be differentiated) partners are chosen at random. Memory O(edges); a step costs
@@ -76,164 +76,194 @@ class EdgeSwap(Search):
     patience: int | None = 100
 
     name: ClassVar[str] = "edge_swap"
+    needs: ClassVar[str] = "exchanges edges and needs vary=Edges()"
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
+        check_budget(self.steps, self.patience)
         if not 0 <= self.temperature < math.inf:
             raise InputError(
                 f"temperature must be zero or more and finite; got {self.temperature}."
             )
-        if self.patience is not None:
-            check_count("patience", self.patience)
 
-    def check(self, vary: Vary) -> None:
-        if not isinstance(vary, Edges):
-            raise InputError(
-                f"EdgeSwap exchanges edges and needs vary=Edges(); got {vary!r}. Use search='auto'."
-            )
+    def suits(self, vary: Vary) -> bool:
+        return vary.moves_edges
 
-    def run(
-        self,
-        problem: Problem,
-        generator: torch.Generator,
-        *,
-        checkpoint: Path | None = None,
-        watch: Watch | None = None,
-    ) -> Solution:
-        self.check(problem.vary)
-        saving = Checkpoint(checkpoint, problem)
-        rewiring = Rewiring(problem.data)
-        cast(Edges, problem.vary).scatter(rewiring, generator)
-        walk = _Walk(problem, rewiring)
-        history = [walk.error]
-        best = walk.error, 0, rewiring.pairs
-        saved = saving.resumed(rewiring.pairs.device)
-        if saved is not None:
-            walk.resume(saved["walk"])
-            generator.set_state(saved["generator"].cpu())
-            history, best = saved["history"], tuple(saved["best"])
-
-        lowest = list(itertools.accumulate(history, min))  # the least error up to each step
-        saving.see(0, walk.error, rewiring.graph)
-        while (status := self._ended(lowest, problem.tol)) is None:
-            step = len(history)
-            heat = self.temperature * (1 - step / self.steps) ** 2 / rewiring.nodes
-            walk.take(heat * walk.error, generator)
-            history.append(walk.error)
-            saving.see(step, walk.error, rewiring.graph)
-            lowest.append(min(walk.error, lowest[-1]))
-            if walk.error < best[0]:
-                best = walk.error, step, rewiring.pairs
-            if watch is not None:
-                watch(step, self.steps, best[0])
-            saving.offer(
-                lambda: {
-                    "walk": walk.state(),
-                    "generator": generator.get_state(),
-                    "history": history,
-                    "best": list(best),  # noqa: B023, called at once
-                }
-            )
-
-        saving.remove()
-        found = Best(problem.data)
-        found.offer(rewiring.graph(best[2]), best[0], best[1])
-        return Solution(
-            graph=found.graph,
-            error=best[0],
-            status=status,
-            history=history,
-            steps=len(history) - 1,
-            best_step=best[1],
-            seconds=saving.seconds,
-            trail=saving.trail,
-        )
-
-    def _ended(self, lowest: list[float], tol: float) -> Status | None:
-        return ended(
-            lowest,
-            tol,
-            steps=self.steps,
-            stop_at_tol=self.stop_at_tol,
-            patience=self.patience if self.temperature == 0 else None,
-            fall=0.01,
-        )
+    def begin(self, problem: Problem, generator: torch.Generator) -> tuple[Walk, Rules]:
+        patience = self.patience if self.temperature == 0 else None
+        rules = Rules(self.steps, self.stop_at_tol, patience, fall=0.01)
+        return _EdgeWalk(problem, generator, self), rules
 
 
-class _Walk:
-    """Where the search stands: the edges, their errors, and what it knows of the gains."""
+class _Seen(NamedTuple):
+    """The loss of each graph, its parts, and each node's part of it by type, if it has one."""
 
-    def __init__(self, problem: Problem, rewiring: Rewiring) -> None:
-        read = problem.find_read()
-        self._problem, self._rewiring = problem, rewiring
-        self._read = read
-        self._y = features(problem.data) if read is None else features(problem.data) @ read.weight
-        self._gains = Gains(problem)
-        self._vary = cast(Edges, problem.vary)
-        self.error, self._node_errors = self._errors(rewiring.pairs)
+    loss: Float[Tensor, " graphs"]
+    parts: Float[Tensor, "layers graphs"]
+    nodes: dict[str, Tensor] | None
 
-    def state(self) -> dict[str, Any]:
-        """What a resumed search needs."""
-        return {"pairs": self._rewiring.pairs, "gains": self._gains.state()}
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave."""
-        self._rewiring.place(state["pairs"])
-        self._gains.resume(state["gains"])
-        self.error, self._node_errors = self._errors(state["pairs"])
+class _EdgeWalk(Walk):
+    """The edges, their errors, and what is known of the gains."""
 
-    def take(self, heat: float, generator: torch.Generator) -> None:
+    monotone: ClassVar[bool] = False
+
+    def __init__(self, problem: Problem, generator: torch.Generator, search: EdgeSwap) -> None:
+        self.problem, self._search, self._generator = problem, search, generator
+        self._read = problem.read
+        self._reads = {} if self._read is None else self._read.of(problem.inputs)
+        self._blocks = [_Rewired(problem, block, generator) for block in problem.blocks]
+        self._now = self._seen(self.changed())
+
+    def look(self) -> Tensor:
+        return self.problem.match.errors(self._now.parts)
+
+    def step(self, active: Tensor, number: int) -> None:
         """Propose exchanges all over the graph; carry out what helps."""
-        rewiring = self._rewiring
-        self._gains.look(self._activations, rewiring.graph(), generator)
-        found, promised = self._proposals(generator)
+        place = (number - 1) % len(self._blocks)
+        block = self._blocks[place]
+        rewiring, gains, generator = block.rewiring, block.gains, self._generator
+        cooling = self._search.temperature * (1 - number / self._search.steps) ** 2
+        heat = cooling / rewiring.nodes * float(self._now.loss.mean())
+        changed = self.changed()
+        gains.look(lambda: self._activations(changed), changed[block.at], generator)
+        found, promised = block.proposals(active, generator)
         found, promised = _kept(found, promised, promised < _allowance(promised, heat, generator))
         chosen = rewiring.together(found, promised, generator)
         found, promised = found.of(chosen), promised[chosen]
         if len(found) == 0:
             return
 
-        after, errors = self._errors(rewiring.exchanged(found))
-        if self._gains.known:
-            self._gains.learn(found, float(promised.sum()), after - self.error)
+        graph = block.graph_of(found)
+        together = self._seen(self.changed({place: rewiring.exchanged(found)}))
+        if gains.known:
+            came = float((together.loss - self._now.loss).sum())
+            gains.learn(found, float(promised.sum()), came)
         change = promised
-        if errors is not None and self._node_errors is not None:
+        if together.nodes is not None and self._now.nodes is not None:
             # What a hub gains belongs to all exchanges that touch it.
             touching = torch.bincount(found.ends.reshape(-1), minlength=rewiring.nodes)
-            each = (errors - self._node_errors) / touching.clamp(min=1)
+            moved = block.by_node(together.nodes) - block.by_node(self._now.nodes)
+            each = moved / touching.clamp(min=1)
             change = each[found.ends].sum(dim=0)
         allowance = _allowance(change, heat, generator)
-        tried = len(found)
         better = (change < allowance).nonzero().view(-1)
         better = better[change[better].argsort()]
-        for _ in range(ATTEMPTS):
-            if len(better) == 0:
-                return
-            pairs = rewiring.exchanged(found.of(better))
-            if len(better) < tried:
-                after, errors = self._errors(pairs)
-            if after < self.error + float(allowance[better].sum()):
-                rewiring.place(pairs)
-                self.error, self._node_errors = after, errors
-                return
-            better = better[: len(better) // 4]
+        accepted = better[:0]
+
+        def attempt(some: Tensor, number: int) -> Tensor:
+            nonlocal accepted
+            trial = torch.cat([accepted, some])
+            seen = together  # as they were weighed
+            if len(trial) < len(found):
+                pairs = rewiring.exchanged(found.of(trial))
+                seen = self._seen(self.changed({place: pairs}))
+            loss = self._now.loss
+            room = torch.zeros_like(loss).index_add_(0, graph[some], allowance[some].to(loss))
+            fell = seen.loss < loss + room
+            accepted = torch.cat([accepted, some[fell[graph[some]]]])
+            if len(accepted) == len(trial):
+                rewiring.place(rewiring.exchanged(found.of(accepted)))
+                self._now = seen
+                accepted = accepted[:0]
+            return fell
+
+        def rest(some: Tensor, fell: Tensor) -> Tensor | None:
+            count = torch.bincount(graph[some], minlength=len(fell)) // 4
+            few = place_within(graph[some], len(fell)) < count[graph[some]]
+            some = some[few & ~fell[graph[some]]]
+            return some if len(some) else None
+
+        if len(better):
+            carried_out(better, attempt=attempt, rest=rest)
+        if len(accepted):
+            rewiring.place(rewiring.exchanged(found.of(accepted)))
+            self._now = self._seen(self.changed())
+
+    def changed(self, pairs: dict[int, Pairs] | None = None) -> Changed:
+        """The edges at hand, with other pairs at some places."""
+        found: Changed = {}
+        for place, block in enumerate(self._blocks):
+            found |= block.rewiring.changed((pairs or {}).get(place))
+        return found
+
+    def _activations(self, changed: Changed) -> list[Tensor]:
+        inputs = self.problem.inputs.replaced(changed)
+        if self._read is None:
+            return self.problem.activations(inputs)
+        return self._read.activations(self._reads, inputs)
+
+    @torch.no_grad()
+    def _seen(self, changed: Changed) -> _Seen:
+        match = self.problem.match
+        activations = match.chosen(self._activations(changed))
+        parts = match.parts(activations, chosen=True)
+        loss = match.mean(parts).double()
+        by_type: dict[str, Tensor] = {}
+        for tap, h, norms in zip(match.taps, activations, match.norms, strict=True):
+            if tap.units.level != "node" or tap.rows is not None:
+                return _Seen(loss, parts, None)
+            scale = len(match.taps) * (norms if match.graphs == 1 else norms[tap.units.graph])
+            rows = (h - tap.target).square().sum(dim=1) / scale
+            kind = tap.units.kind
+            by_type[kind] = by_type[kind] + rows if kind in by_type else rows
+        return _Seen(loss, parts, by_type)
+
+    def state(self) -> dict[str, Any]:
+        return {"blocks": [block.state() for block in self._blocks]}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        for block, saved in zip(self._blocks, state["blocks"], strict=True):
+            block.resume(saved)
+        self._now = self._seen(self.changed())
+
+
+class _Rewired:
+    """The edges of one type, and what exchanges of them promise."""
+
+    def __init__(self, problem: Problem, block: Block, generator: torch.Generator) -> None:
+        self.at, self._vary = block.at, cast(Edges, block.vary)
+        self._vary.check(problem.inputs, block.at)
+        self.rewiring = Rewiring(problem.inputs, block.at)
+        self._vary.scatter(self.rewiring, generator)
+        self.gains = Gains(problem, self.rewiring)
+        self._source, self._target = problem.inputs.ends(block.at)
+
+    def state(self) -> dict[str, Any]:
+        return {"pairs": self.rewiring.pairs, "gains": self.gains.state()}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        self.rewiring.place(state["pairs"])
+        self.gains.resume(state["gains"])
+
+    def graph_of(self, exchanges: Exchanges) -> Tensor:
+        return self.rewiring.graph_of_pairs[exchanges.slots[0]]
+
+    def by_node(self, errors: dict[str, Tensor]) -> Float[Tensor, " nodes"]:
+        """Errors of the nodes by the numbers that the rewiring gives them; zero without any."""
+        rewiring = self.rewiring
+        sides = [(self._source, rewiring.senders), (self._target, rewiring.receivers)]
+        some = next(iter(errors.values()))
+        parts = [
+            errors[kind] if kind in errors else some.new_zeros(count)
+            for kind, count in (sides if rewiring.offset else sides[:1])
+        ]
+        return torch.cat(parts)
+
+    def proposals(self, active: Tensor, generator: torch.Generator) -> tuple[Exchanges, Tensor]:
+        """Exchanges that are allowed in active graphs, with what they promise."""
+        found, promised = self.rewiring.allowed(*self._proposals(generator), self._vary.keep)
+        if len(active) > 1:
+            found, promised = _kept(found, promised, active[self.graph_of(found)])
+        return found, promised
 
     def _proposals(self, generator: torch.Generator) -> tuple[Exchanges, Tensor]:
-        """Exchanges that are allowed, with what they promise: the best of a share of the edges."""
-        rewiring, gains = self._rewiring, self._gains
+        """The best of a share of the edges; at random where nothing is known of the gains."""
+        rewiring, gains = self.rewiring, self.gains
         moving = self._vary.degrees == "free" and float(torch.rand((), generator=generator)) < MOVES
         if not gains.known:
-            slots = rewiring.random_slots(generator)
-            found = (
-                rewiring.moves(
-                    slots[0], rewiring.random_nodes(slots.shape[1], generator), generator
-                )
-                if moving
-                else rewiring.double_swaps(slots, generator)
-            )
-            return rewiring.allowed(
-                found, -torch.rand(len(found), generator=generator).to(self._y), self._vary.keep
-            )
+            slots, partners = rewiring.random_slots(generator)
+            found = self._exchanges(slots, moving, generator, partners)
+            return found, -torch.rand(len(found), generator=generator).to(slots.device)
         count = rewiring.pairs.shape[1]
         order = torch.randperm(count, generator=generator)[: max(1, round(SHARE * count))]
         # Some at a time: what is being weighed stays in the processor's cache.
@@ -243,50 +273,40 @@ class _Walk:
                 max(1, min(CHUNK, ENTRIES // (TRIES * gains.width)))
             )
         ]
-        found = Exchanges.joined([each for each, _ in best])
-        return rewiring.allowed(found, torch.cat([p for _, p in best]), self._vary.keep)
+        found, promised = zip(*best, strict=True)
+        return Exchanges.joined(found), torch.cat(promised)
 
     def _best_partners(
         self, first: Tensor, moving: bool, generator: torch.Generator
     ) -> tuple[Exchanges, Tensor]:
         """Of each pair the exchange that promises most, of 64 random ones."""
-        rewiring = self._rewiring
+        rewiring = self.rewiring
         slots = first.repeat_interleave(TRIES)
-        count = rewiring.nodes if moving else rewiring.pairs.shape[1]
-        # From few enough that all that is read of them stays in the processor's cache.
-        pool = torch.randint(count, (min(count, POOL),), generator=generator)
-        drawn = pool[torch.randint(len(pool), slots.shape, generator=generator)].to(slots)
-        if moving:
-            found = rewiring.moves(slots, drawn, generator)
-        else:
-            found = rewiring.double_swaps(torch.stack([slots, drawn]), generator)
+        found = self._exchanges(slots, moving, generator)
         # What comes must be new at its place; the other rules are looked at afterwards.
         same = (found.comes == found.goes) & (found.comes >= 0)
         idle = (found.new[0] == found.new[1]).any(dim=0) | same.any(dim=0)
         if moving:
             idle |= rewiring.keys(found.new[:, 0]) == rewiring.keys(rewiring.pairs[:, slots])
         promised, place = (
-            self._gains.of(found).masked_fill(idle, torch.inf).view(-1, TRIES).min(dim=1)
+            self.gains.of(found).masked_fill(idle, torch.inf).view(-1, TRIES).min(dim=1)
         )
         return found.of(place + torch.arange(len(first), device=place.device) * TRIES), promised
 
-    def _activations(self, graph: Data) -> list[Tensor]:
-        if self._read is None:
-            return self._problem.activations(graph)
-        return self._read.activations(self._y, graph)
-
-    @torch.no_grad()
-    def _errors(self, pairs: Pairs) -> tuple[float, Float[Tensor, " nodes"] | None]:
-        """The error of the graph with these pairs, and each node's part of it, if it has one."""
-        problem = self._problem
-        activations = self._activations(self._rewiring.graph(pairs))
-        rows = [
-            (h - target).flatten(1).square().sum(dim=1) / (len(problem.targets) * norm)
-            for h, target, norm in zip(activations, problem.targets, problem.norms, strict=True)
-            if h.dim() > 1 and len(h) == self._rewiring.nodes
-        ]
-        total = float(problem.mean_error(activations))
-        return total, torch.stack(rows).sum(dim=0) if len(rows) == len(activations) else None
+    def _exchanges(
+        self,
+        slots: Tensor,
+        moving: bool,
+        generator: torch.Generator,
+        partners: Tensor | None = None,
+    ) -> Exchanges:
+        """Of each pair a move to a random node, or a swap with a partner (or a random one)."""
+        if moving:
+            ends = self.rewiring.new_ends(slots, generator, pool=POOL)
+            return self.rewiring.moves(slots, ends, generator)
+        if partners is None:
+            partners = self.rewiring.partners(slots, generator, pool=POOL)
+        return self.rewiring.double_swaps(torch.stack([slots, partners]), generator)
 
 
 def _allowance(change: Tensor, heat: float, generator: torch.Generator) -> Tensor:

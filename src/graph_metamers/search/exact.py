@@ -1,8 +1,6 @@
 """Exact metamers of continuous features: the nearest graph with the same X W."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -10,25 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from graph_metamers.errors import InputError, check_count
-from graph_metamers.progress import Watch
-from graph_metamers.search.base import (
-    Best,
-    Problem,
-    Search,
-    Seek,
-    Solution,
-    Status,
-    check_seek,
-    continuous,
-    features,
-)
-from graph_metamers.search.checkpoint import Checkpoint
-from graph_metamers.vary import Vary, with_features
+from graph_metamers.inputs import Inputs
+from graph_metamers.search.base import Search, Seek, check_seek
+from graph_metamers.search.problem import Problem
+from graph_metamers.search.walk import Rules, Walk
+from graph_metamers.vary import Changed, Vary
 
-NO_READ = (
-    "search=Exact() needs a layer that meets data.x only through weight matrices; this one does "
-    "more with it. Use search=GaussNewton() or Adam()."
-)
 CHUNK_ENTRIES = 1 << 25  # of features and of curvatures in memory at a time
 FAR = (1.0, 10.0, 100.0)  # prices of overlap, in units of distance, when the farthest is sought
 PATIENCE = 100  # steps after which a node is believed to have no other features
@@ -76,103 +61,170 @@ class Exact(Search):
     seek: Seek = "nearest"
 
     name: ClassVar[str] = "exact"
+    needs: ClassVar[str] = "moves real numbers and needs vary=ContinuousFeatures()"
     can_avoid: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
         check_seek(self.seek)
 
-    def check(self, vary: Vary) -> None:
-        continuous(self, vary)
+    def suits(self, vary: Vary) -> bool:
+        return vary.bounds is not None
 
     def choose(self, problem: Problem) -> Search:
-        if problem.find_read() is None:
-            raise InputError(NO_READ)
+        super().choose(problem)
+        if problem.read is None:
+            raise InputError(
+                "search=Exact() needs a layer that meets data.x only through weight matrices; this "
+                "one does more with it. Use search=GaussNewton() or Adam()."
+            )
+        if not solvable(problem):
+            raise InputError(
+                "search=Exact() solves linear systems, which half precision has none of. Convert "
+                "model and data with .float(), or use search=Adam()."
+            )
         return self
 
-    def run(
+    def begin(self, problem: Problem, generator: torch.Generator) -> tuple[Walk, Rules]:
+        most = len(FAR) * (self.steps + 1)
+        rules = Rules(most, stop_at_tol=False, patience=None, fall=0.0, enough=-1.0)
+        return _ExactWalk(problem, generator, self), rules
+
+
+class _ExactWalk(Walk):
+    """The projections of all inputs that vary, a Newton step of each at a time."""
+
+    saved: ClassVar[bool] = False  # it takes seconds
+
+    def __init__(self, problem: Problem, generator: torch.Generator, search: Exact) -> None:
+        self.problem, self._read = problem, problem.read_or_whole
+        start, weights = problem.start(generator), self._read.weights
+        self._projections = [
+            _Projection(problem, block.at, weights[block.at], box, start, search, generator)
+            for block, box in zip(problem.blocks, boxes_of(problem), strict=True)
+        ]
+        self.step(torch.ones(problem.graphs, dtype=torch.bool), 0)
+
+    def look(self) -> Tensor:
+        return self._errors
+
+    @torch.no_grad()
+    def step(self, active: Tensor, number: int) -> None:
+        worth = [projection.look() for projection in self._projections]
+        self.finished = all(projection.resting for projection in self._projections)
+        if self.finished:
+            activations = self.problem.activations(self.problem.inputs.replaced(self.changed()))
+        elif any(worth):
+            reads = {projection.at: projection.reads() for projection in self._projections}
+            activations = self._read.activations(reads, self.problem.inputs)
+        else:
+            return
+        self._errors = self.problem.match.errors(self.problem.match.parts(activations))
+
+    def changed(self) -> Changed:
+        return {projection.at: projection.found() for projection in self._projections}
+
+    def notes(self) -> dict[str, float]:
+        return {"pinned_nodes": float(sum(p.pinned() for p in self._projections))}
+
+
+class _Projection:
+    """The nearest features with the same X W, from one start or several; a node keeps the last."""
+
+    def __init__(
         self,
         problem: Problem,
+        at: str,
+        weight: Float[Tensor, "features units"],
+        box: tuple[float, float],
+        start: Inputs,
+        search: Exact,
         generator: torch.Generator,
-        *,
-        checkpoint: Path | None = None,  # it takes seconds: none is saved
-        watch: Watch | None = None,
-    ) -> Solution:
-        low, high = continuous(self, problem.vary).bounds
-        clock = Checkpoint(None, problem)
-        read = problem.find_read()
-        if read is None:
-            raise InputError(NO_READ)
-        x = features(problem.data)
-        starts = self._starts(problem, low, high, basis_of(read.weight), generator)
-        basis = basis_of(read.weight.to(starts[0].dtype))
-        to_units = basis.T @ read.weight.to(basis.dtype)  # X W = (X Q) (Qᵀ W)
-        goal = x.to(basis.dtype) @ basis
-        history: list[float] = []
+    ) -> None:
+        self.at, self.resting = at, False
+        self._box, self._search = box, search
+        self._x = problem.inputs[at].detach()
+        avoided = [other[at].to(self._x) for other in problem.avoid]
+        values = start[at].detach()
+        starts = _starts(self._x, values, avoided, box, basis_of(weight), search.seek, generator)
+        self._basis = basis_of(weight.to(starts[0].dtype))
+        self._to_units = self._basis.T @ weight.to(self._basis.dtype)  # X W = (X Q) (Qᵀ W)
+        self._goal = self._x.to(self._basis.dtype) @ self._basis
+        self._found = self._x.to(self._basis.dtype, copy=True)
+        self._open = torch.arange(len(self._x), device=self._x.device)
+        self._starts, self._first = starts, True
+        self._begin()
 
-        @torch.no_grad()
-        def measure(reads: Tensor) -> None:
-            activations = read.activations((reads @ to_units).to(x.dtype))
-            history.append(problem.mean_error(activations).item())
-            if watch is not None:
-                watch(len(history) - 1, self.steps * len(starts), min(history))
+    def _begin(self) -> None:
+        self._newton = _Newton(self._starts.pop(0), self._goal, self._basis, *self._box)
+        self._steps = 0
 
-        found, open_nodes = x.to(basis.dtype, copy=True), torch.arange(len(x), device=x.device)
-        for start in starts:
-            newton = _Newton(start, goal, basis, low, high)
-            newton.solve(self.steps, measure)
-            missed = newton.missed()
-            solved = torch.ones(len(x), dtype=torch.bool, device=x.device)
-            solved[missed] = False
-            open_nodes = open_nodes[~solved[open_nodes]]
-            if self.steps < PATIENCE and start is starts[0]:  # as far as it came
-                solved[open_nodes] = True
-            found[solved] = newton.solution()[solved]
+    def look(self) -> bool:
+        """Take a step; whether the error is worth a look afterwards."""
+        if self.resting:
+            return False
+        self._reads = self._newton.look()
+        ended = self._steps == self._search.steps or self._newton.left == 0
+        # The last few nodes take the most steps and change the error least.
+        worth = ended or self._newton.left > 0.01 * len(self._x)
+        self._steps += 1
+        if ended:
+            self._collect()
+        return worth
 
-        found = found.to(x.dtype).clamp_(low, high)
-        moved = (found - x).norm(dim=1) > 1e-4 * x.norm(dim=1)
-        graph = with_features(problem.data, found)
-        with torch.no_grad():
-            history[-1] = float(problem.error(graph))
-        best = Best(problem.data)
-        best.offer(graph, history[-1], len(history) - 1)
-        return Solution(
-            graph=best.graph,
-            error=history[-1],
-            status=_status(history[-1], problem.tol),
-            history=history,
-            steps=len(history) - 1,
-            best_step=len(history) - 1,
-            seconds=clock.seconds,
-            notes={"pinned_nodes": float((~moved).sum())},
-        )
+    def _collect(self) -> None:
+        solved = torch.ones(len(self._x), dtype=torch.bool, device=self._x.device)
+        solved[self._newton.missed()] = False
+        self._open = self._open[~solved[self._open]]
+        if self._search.steps < PATIENCE and self._first:  # as far as it came
+            solved[self._open] = True
+        self._found[solved] = self._newton.solution()[solved]
+        self._first = False
+        if self._starts:
+            self._begin()
+        else:
+            self.resting = True
 
-    def _starts(
-        self,
-        problem: Problem,
-        low: float,
-        high: float,
-        basis: Tensor,
-        generator: torch.Generator,
-    ) -> list[Tensor]:
-        """Points of which the nearest metamer is sought; a node keeps the last that it reached."""
-        x = features(problem.data)
-        start = features(problem.vary.start(problem.data, generator).render())
-        if self.seek == "random":
-            order = torch.randperm(len(x), generator=generator).to(x.device)
-            start = torch.empty_like(x)
-            start[order] = x[order.roll(1)]  # no node gets its own
-        avoided = [*problem.avoid, *([x] if self.seek == "farthest" else [])]
-        if not avoided:
-            return [start.clone()]
-        if low == -torch.inf and high == torch.inf:
-            # The metamer nearest to −X is the reflection. Of several, only what the layer does
-            # not read can differ: there the start is made orthogonal to each of them.
-            return [_orthogonal(start, avoided, basis) if problem.avoid else -x]
-        overlap = torch.stack(avoided).sum(dim=0)
-        # The nearest point to X0 − t X is the least overlap ⟨X, X'⟩, up to ‖X' − X0‖² / 2t; the
-        # larger t, the harder it is to reach, and the more rounding counts.
-        return [start.double() - t * overlap.double() for t in FAR]
+    def reads(self) -> Float[Tensor, "nodes units"]:
+        """X' W, looked at last."""
+        return (self._reads @ self._to_units).to(self._x.dtype)
+
+    def found(self) -> Float[Tensor, "nodes features"]:
+        return self._found.to(self._x.dtype).clamp_(*self._box)
+
+    def pinned(self) -> int:
+        """How many nodes have the reference's features."""
+        sizes = self._x.norm(dim=1)
+        least = 1e-4 * sizes.maximum(1e-3 * sizes.mean())  # of a row of zeros rounding is left
+        moved = (self.found() - self._x).norm(dim=1) > least
+        return int((~moved).sum())
+
+
+def _starts(
+    x: Tensor,
+    start: Tensor,
+    avoided: list[Tensor],
+    box: tuple[float, float],
+    basis: Tensor,
+    seek: Seek,
+    generator: torch.Generator,
+) -> list[Tensor]:
+    """Points of which the nearest metamer is sought; a node keeps the last that it reached."""
+    if seek == "random":
+        order = torch.randperm(len(x), generator=generator).to(x.device)
+        start = torch.empty_like(x)
+        start[order] = x[order.roll(1)]  # no node gets its own
+    away = [*avoided, *([x] if seek == "farthest" else [])]
+    if not away:
+        return [start.clone()]
+    if box == (-torch.inf, torch.inf):
+        # The metamer nearest to −X is the reflection. Of several, only what the layer does
+        # not read can differ: there the start is made orthogonal to each of them.
+        return [_orthogonal(start, away, basis) if avoided else -x]
+    overlap = torch.stack(away).sum(dim=0)
+    # The nearest point to X0 − t X is the least overlap ⟨X, X'⟩, up to ‖X' − X0‖² / 2t; the
+    # larger t, the harder it is to reach, and the more rounding counts.
+    return [start.double() - t * overlap.double() for t in FAR]
 
 
 class _Newton:
@@ -207,24 +259,13 @@ class _Newton:
         self._damping = eps**0.5
         self._alive = torch.arange(len(goal), device=goal.device)
 
-    def solve(self, steps: int, measure: Callable[[Tensor], None]) -> None:
-        """Step until every node reads what it should, to rounding, or the steps are spent.
+    @property
+    def left(self) -> int:
+        """How many nodes do not read yet what they should, to rounding."""
+        return len(self._alive)
 
-        Args:
-            steps: Steps at most.
-            measure: Is shown Qᵀx' of all nodes, [nodes, rank], now and then.
-        """
-        for step in range(steps + 1):
-            reads = self._look()
-            ended = step == steps or len(self._alive) == 0
-            # The last few nodes take the most steps and change the error least.
-            if ended or len(self._alive) > 0.01 * len(reads):
-                measure(reads)
-            if ended:
-                return
-
-    def _look(self) -> Float[Tensor, "nodes rank"]:
-        """What every node reads where its step led; the next step is prepared."""
+    def look(self) -> Float[Tensor, "nodes rank"]:
+        """What every node reads where its step led, Qᵀx'; the next step is prepared."""
         entries = self._start.shape[1] + len(self._basis.T) ** 2
         chunks = self._alive.split(max(1, CHUNK_ENTRIES // entries))
         self._alive = torch.cat([self._look_at(nodes) for nodes in chunks])
@@ -288,7 +329,12 @@ def basis_of(weight: Tensor) -> Float[Tensor, "features rank"]:
     return left[:, values > values[0] * eps * max(weight.shape)].to(weight.dtype)
 
 
-def _status(error: float, tol: float) -> Status:
-    if not error < float("inf"):
-        return Status.NONFINITE
-    return Status.MATCHED if error <= tol else Status.BUDGET_SPENT
+def boxes_of(problem: Problem) -> list[tuple[float, float]]:
+    """The bounds of all that varies, where any value between them is allowed."""
+    return [bounds for block in problem.blocks if (bounds := block.vary.bounds) is not None]
+
+
+def solvable(problem: Problem) -> bool:
+    """Whether PyTorch solves linear systems in the precision of what varies."""
+    exact = (torch.float32, torch.float64)
+    return all(block.value(problem.inputs).dtype in exact for block in problem.blocks)

@@ -1,32 +1,18 @@
 """Discrete search for binary features: move ones, in many nodes at a time."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from graph_metamers.errors import InputError, check_count
-from graph_metamers.probe.reads import LinearRead
-from graph_metamers.progress import Watch
-from graph_metamers.search.base import (
-    Best,
-    Problem,
-    Search,
-    Seek,
-    Solution,
-    Status,
-    check_seek,
-    ended,
-    features,
-    signs,
-    whole_read,
-)
-from graph_metamers.search.checkpoint import Checkpoint
-from graph_metamers.search.feature_gains import (
+from graph_metamers.errors import InputError
+from graph_metamers.inputs import Inputs
+from graph_metamers.search.adam import check_gradient
+from graph_metamers.search.base import Search, Seek, check_budget, check_seek
+from graph_metamers.search.exchange import BROKEN, KEPT, carried_out, trusted
+from graph_metamers.search.ones_gains import (
     ROUNDING,
     Changes,
     Proposals,
@@ -34,7 +20,10 @@ from graph_metamers.search.feature_gains import (
     joined,
     trust,
 )
-from graph_metamers.vary import BinaryFeatures, Vary, with_features
+from graph_metamers.search.problem import Problem
+from graph_metamers.search.walk import Rules, Walk
+from graph_metamers.units import Units
+from graph_metamers.vary import Block, Changed, Vary
 
 SHARE, LEAST_SHARE = 0.4, 0.02  # of the nodes that are looked at in a sweep
 SHORTLIST = 12  # of the ones, and of the zeros, of a node whose pairs are weighed exactly
@@ -43,7 +32,6 @@ PROBE_ENTRIES = 1 << 27  # at most, for all of them
 CHUNK_ENTRIES = 1 << 24  # scores in memory at a time
 CLOSE_ENTRIES = 1 << 21  # and where all pairs are looked at: so many stay near the processor
 CLOSE_UNITS = 512  # of Y at most, where the curvature of a row is written out
-ATTEMPTS = 4  # each with a quarter of the changes of the one before
 
 
 @dataclass(frozen=True)
@@ -64,8 +52,9 @@ class Swap(Search):
     beyond what rounding alone may promise are carried out together if the **true** error falls,
     else the most promising quarter of them, and so on. When the promise was not kept, since rows
     that share neighbours add up, κ grows and the share shrinks; when it was, the other way round.
-    So the error never rises, and the number of ones stays: that of the whole matrix, and with
-    `density="per_node"` that of each node.
+    So the error never rises, and the number of ones stays: that of each graph, and with
+    `density="per_node"` that of each node. Each graph of a batch has its own error, κ and share,
+    and no one goes from graph to graph. Where several inputs vary, sweeps take turns.
 
     Where that no longer helps above `tol`, the sweeps after it look closer. The shortlist is then
     the best zero for each one, out of all, and the entries of H_u are shrunk towards what all
@@ -106,215 +95,293 @@ class Swap(Search):
 
     name: ClassVar[str] = "swap"
     can_avoid: ClassVar[bool] = True
+    needs: ClassVar[str] = (
+        "exchanges ones and zeros, keeps their number and knows no margin: it needs "
+        "vary=BinaryFeatures()"
+    )
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
-        if self.patience is not None:
-            check_count("patience", self.patience)
+        check_budget(self.steps, self.patience)
         check_seek(self.seek)
 
-    def check(self, vary: Vary) -> None:
-        if not swappable(vary):
-            raise InputError(
-                "Swap exchanges ones and zeros, keeps their number and knows no margin: it needs "
-                f"vary=BinaryFeatures(); got {vary!r}. Use search='auto'."
-            )
+    def suits(self, vary: Vary) -> bool:
+        return vary.swaps_ones
 
-    def run(
-        self,
-        problem: Problem,
-        generator: torch.Generator,
-        *,
-        checkpoint: Path | None = None,
-        watch: Watch | None = None,
-    ) -> Solution:
-        self.check(problem.vary)
-        saving = Checkpoint(checkpoint, problem)
-        x, allowed = self._start(problem, generator)
-        read = problem.find_read() or whole_read(problem)
-        moves = isinstance(problem.vary, BinaryFeatures) and problem.vary.density == "fixed"
-        walk = _Walk.begun(x, allowed, read, moves=moves)
-        history: list[float] = []
-        saved = saving.resumed(x.device)
-        if saved is not None:
-            walk = replace(walk, **saved["walk"])
-            generator.set_state(saved["generator"].cpu())
-            history.extend(saved["history"])
+    def begin(self, problem: Problem, generator: torch.Generator) -> tuple[Walk, Rules]:
+        start = problem.start(generator)
+        blocks = [self._begun(problem, block, start, generator) for block in problem.blocks]
+        rules = Rules(self.steps, self.stop_at_tol, self.patience, fall=0.01)
+        return _SwapWalk(problem, blocks, generator, self.patience), rules
 
-        status = None
-        while status is None:
-            error, gradient = walk.look(problem, generator)
-            history.append(error)
-            step = len(history) - 1
-            saving.see(step, error, lambda: with_features(problem.data, walk.features()))
-            waiting = self.patience is not None and step < walk.since + self.patience
-            status = ended(
-                history,
-                problem.tol,
-                steps=self.steps,
-                stop_at_tol=self.stop_at_tol,
-                patience=None if waiting else self.patience,
-                fall=0.01,
-            )
-            if status is Status.STALLED and walk.look_closer(step):
-                status = None
-            if watch is not None:
-                watch(step, self.steps, error)
-            if status is None:
-                walk.sweep(problem, gradient, error, generator)
-                saving.offer(
-                    lambda: {
-                        "walk": walk.state(),
-                        "generator": generator.get_state(),
-                        "history": history,
-                    }
-                )
+    def _begun(
+        self, problem: Problem, block: Block, start: Inputs, generator: torch.Generator
+    ) -> "_Ones":
+        """The ones to begin with, and which entries may become ones (None: all)."""
+        x, reference = start[block.at].detach().clone(), block.value(problem.inputs)
+        avoided = [*(other[block.at] for other in problem.avoid)]
+        avoided += [reference] if self.seek == "farthest" else []
+        allowed = None
+        if avoided or self.seek != "nearest":
+            if avoided:
+                allowed = torch.stack([other.to(x) == 0 for other in avoided]).all(dim=0)
+                _check_room(x, allowed)
+            x = _placed(x, allowed, generator, keep=self.seek != "random")
+        weight = problem.read_or_whole.weights[block.at]
+        units = problem.inputs.units_of(block.at)
+        moves = getattr(block.vary, "density", "") == "fixed"
+        return _Ones(block.at, x, allowed, weight, units, moves=moves)
 
-        saving.remove()
-        best = Best(problem.data)
-        best.offer(with_features(problem.data, walk.features()), history[-1], len(history) - 1)
-        return Solution(
-            graph=best.graph,
-            error=history[-1],
-            status=status,
-            history=history,
-            steps=len(history) - 1,
-            best_step=history.index(history[-1]),
-            seconds=saving.seconds,
-            trail=saving.trail,
+
+def _check_room(x: Tensor, allowed: Tensor) -> None:
+    full = x.sum(dim=1) > allowed.sum(dim=1)
+    if bool(full.any()):
+        raise InputError(
+            f"{int(full.sum())} nodes have more ones than entries that are zero in every "
+            "graph to keep away from. Give fewer graphs in avoid=, or another seek=."
         )
 
-    def _start(self, problem: Problem, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """The features to begin with, and which entries may become ones (None: all)."""
-        x = features(problem.vary.start(problem.data, generator).render()).clone()
-        avoided = [*problem.avoid, *([features(problem.data)] if self.seek == "farthest" else [])]
-        if not avoided and self.seek == "nearest":
-            return x, None
-        allowed = torch.stack([other == 0 for other in avoided]).all(dim=0) if avoided else None
-        if allowed is not None:
-            full = x.sum(dim=1) > allowed.sum(dim=1)
-            if bool(full.any()):
-                raise InputError(
-                    f"{int(full.sum())} nodes have more ones than entries that are zero in every "
-                    "graph to keep away from. Give fewer graphs in avoid=, or another seek=."
-                )
-        return _placed(x, allowed, generator, keep=self.seek != "random"), allowed
 
+class _SwapWalk(Walk):
+    """The ones of all inputs that vary, swept in turn."""
 
-def swappable(vary: Vary) -> bool:
-    """Whether what varies are ones and zeros whose number stays."""
-    return isinstance(vary, BinaryFeatures) and vary.density != "learned" and vary.margin == 0
+    def __init__(
+        self,
+        problem: Problem,
+        ones: "list[_Ones]",
+        generator: torch.Generator,
+        patience: int | None,
+    ) -> None:
+        self.problem, self._ones = problem, ones
+        self._generator, self._patience = generator, patience
+        self._read = problem.read_or_whole
+        self._since = 0  # the sweep at which it began to look as it does now
+        self._loss = torch.zeros(problem.graphs, device=problem.inputs.device)
 
+    def look(self) -> Tensor:
+        """The errors and their gradient at every Y; fresh probes on the way."""
+        match = self.problem.match
+        ys = [ones.all_rows().requires_grad_() for ones in self._ones]
+        activations = match.chosen(self._activations(ys))
+        parts = match.parts(activations, chosen=True)
+        loss = match.mean(parts)
+        check_gradient(loss, "Swap")
+        total = loss.sum() if len(loss) > 1 else loss[0]
+        gradients = torch.autograd.grad(total, ys, retain_graph=True, materialize_grads=True)
+        first = self._ones[0]
+        for _ in range(FRESH if first.drawn else first.kept):
+            drawn = match.probes(self._generator, first.kept)
+            probes = torch.autograd.grad(
+                activations, ys, drawn, retain_graph=True, materialize_grads=True
+            )
+            for ones, probe in zip(self._ones, probes, strict=True):
+                ones.add_probe(probe)
+        for ones, y, gradient in zip(self._ones, ys, gradients, strict=True):
+            ones.y, ones.gradient = y.detach(), gradient
+        self._loss = loss.detach()
+        return match.errors(parts)
 
-@dataclass
-class _Walk:
-    """Where the search stands: the ones of each node, and what it knows of the curvature."""
+    def step(self, active: Tensor, number: int) -> None:
+        """Propose a change for each of a random share of the nodes; carry out what helps."""
+        place = (number - 1) % len(self._ones)
+        ones = self._ones[place]
+        changes = ones.proposed(active, self._generator)
+        if changes is None:
+            return
+        error, ys = self._loss, [each.y for each in self._ones]
+        kept_promise = torch.full_like(error, torch.nan)
+        promised = ones.sums(changes.gain, changes.gaining)
 
-    read: LinearRead
-    allowed: Bool[Tensor, "nodes features"] | None
-    moves: bool  # whether a node may hand a one to another
-    ones: Int[Tensor, "nodes most"]  # their columns; behind `count` of them the first is repeated
-    count: Int[Tensor, " nodes"]
-    probes: Float[Tensor, "nodes probes units"]
-    drawn: int  # probes so far
-    kappa: float
-    share: float
-    since: int = 0  # the sweep at which it began to look as it does now
-    trust: Float[Tensor, "units units"] | None = None  # in the curvature's entries; None: in all
+        def attempt(changes: Changes, number: int) -> Tensor:
+            nodes = changes.nodes
+            before = ones.ones[nodes], ones.count[nodes]
+            ones.carry_out(changes, nodes)
+            tried = list(ys)
+            tried[place] = ys[place].index_copy(0, nodes, ones.rows(nodes))
+            with torch.no_grad():
+                after = self.problem.match.loss(self._activations(tried))
+            better = after < error
+            if number == 0:
+                touched = ones.touched(changes.gaining)
+                kept = torch.where(better, (after - error) / promised, 0.0)
+                kept_promise.copy_(torch.where(touched, kept, torch.nan))
+            if bool(better.all()):
+                ys[place] = tried[place]
+                return better
+            back = ~better[ones.units.graph[nodes]]
+            ones.restore(nodes[back], *(part[back] for part in before))
+            if bool(better.any()):
+                ys[place] = torch.where(better[ones.units.graph][:, None], tried[place], ys[place])
+            return better
 
-    @classmethod
-    def begun(cls, x: Tensor, allowed: Tensor | None, read: LinearRead, *, moves: bool) -> "_Walk":
-        count = x.sum(dim=1).long()
-        most = int(count.max())
-        ones = x.topk(most, dim=1).indices
-        units = read.weight.shape[1]
-        kept = max(4, min(PROBES, PROBE_ENTRIES // (len(x) * units)))
-        probes = x.new_zeros(len(x), kept, units)
-        walk = cls(read, allowed, moves, ones, count, probes, drawn=0, kappa=1.0, share=SHARE)
-        walk._repeat(slice(None))
+        def rest(changes: Changes, better: Tensor) -> Changes | None:
+            return changes.quarter(~better, ones.units)
+
+        carried_out(changes, attempt=attempt, rest=rest)
+        ones.learn(kept_promise)
+
+    def _activations(self, ys: list[Tensor]) -> list[Tensor]:
+        reads = {ones.at: y for ones, y in zip(self._ones, ys, strict=True)}
+        return self._read.activations(reads, self.problem.inputs)
+
+    def is_early(self, step: int) -> bool:
+        return self._patience is not None and step < self._since + self._patience
+
+    def look_closer(self, step: int) -> bool:
+        closer = [ones.look_closer() for ones in self._ones]
+        if any(closer):
+            self._since = step
+        return any(closer)
+
+    def of(self, graphs: Tensor) -> "Walk | None":
+        problem = self.problem
+        plain = problem.inputs.divisible and all(tap.rows is None for tap in problem.match.taps)
+        if not plain:
+            return None
+        smaller = problem.of(graphs.tolist())
+        ones = [each.of(graphs) for each in self._ones]
+        walk = _SwapWalk(smaller, ones, self._generator, self._patience)
+        walk._since = self._since
+        walk._read = self._read
+        walk._loss = self._loss[graphs]
         return walk
 
+    def changed(self) -> Changed:
+        return {ones.at: ones.features() for ones in self._ones}
+
     def state(self) -> dict[str, Any]:
-        """What a resumed search needs."""
-        names = ("ones", "count", "probes", "drawn", "kappa", "share", "since", "trust")
+        return {"ones": [ones.state() for ones in self._ones], "since": self._since}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        self._since = state["since"]
+        for ones, saved in zip(self._ones, state["ones"], strict=True):
+            vars(ones).update(saved)
+
+
+class _Ones:
+    """The ones of a feature matrix, and what is known of the curvature at its rows of Y.
+
+    Attributes:
+        ones: Their columns; behind `count` of them the first is repeated.
+        count: How many each node has.
+        units: What the rows are of.
+        moves: Whether a node may hand a one to another.
+        probes: Gradients of random combinations, [nodes, kept, units].
+        kappa: How much the curvature counts, of each graph.
+        share: Of the nodes that are looked at in a sweep, of each graph.
+        trust: In the curvature's entries; None: in all.
+        y: Y, looked at last.
+        gradient: Of the error at Y.
+    """
+
+    y: Tensor
+    gradient: Tensor
+
+    def __init__(
+        self,
+        at: str,
+        x: Tensor,
+        allowed: Bool[Tensor, "nodes features"] | None,
+        weight: Float[Tensor, "features units"],
+        units: Units,
+        *,
+        moves: bool,
+    ) -> None:
+        self.at, self.allowed, self.weight, self.units = at, allowed, weight, units
+        self.moves, self.drawn = moves, 0
+        self.trust: Tensor | None = None
+        self.count = x.sum(dim=1).long()
+        self.ones: Int[Tensor, "nodes most"] = x.topk(int(self.count.max()), dim=1).indices
+        self.kept = max(4, min(PROBES, PROBE_ENTRIES // (len(x) * weight.shape[1])))
+        self.probes = x.new_zeros(len(x), self.kept, weight.shape[1])
+        self.y = self.gradient = self.probes[:, 0]  # until it has looked
+        self.kappa = torch.ones(units.graphs, dtype=torch.float64, device=x.device)
+        self.share = torch.full_like(self.kappa, SHARE)
+        self._repeat(slice(None))
+
+    def state(self) -> dict[str, Any]:
+        names = ("ones", "count", "probes", "drawn", "kappa", "share", "trust")
         return {name: getattr(self, name) for name in names}
+
+    def of(self, graphs: Tensor) -> "_Ones":
+        rows, units = self.units.only(graphs)
+        some = object.__new__(_Ones)
+        vars(some).update(vars(self))
+        some.units = units
+        for name in ("ones", "count", "probes", "y", "gradient"):
+            setattr(some, name, getattr(self, name)[rows])
+        some.allowed = None if self.allowed is None else self.allowed[rows]
+        some.kappa, some.share = self.kappa[graphs], self.share[graphs]
+        return some
 
     def features(self) -> Tensor:
         """X, dense."""
-        x = self.probes.new_zeros(len(self.ones), len(self.read.weight))
+        x = self.probes.new_zeros(len(self.ones), len(self.weight))
         nodes, places = self._filled(slice(None)).nonzero(as_tuple=True)
         x[nodes, self.ones[nodes, places]] = 1
         return x
 
-    def rows(self, nodes: Tensor | slice) -> Tensor:
-        """Rows of Y = X W: sums of the rows of W where X is one."""
-        summed = self.read.weight[self.ones[nodes]]
-        return (summed * self._filled(nodes).unsqueeze(2)).sum(dim=1)
+    def all_rows(self) -> Tensor:
+        """Y = X W."""
+        size = max(1, CHUNK_ENTRIES // (self.ones.shape[1] * self.weight.shape[1]))
+        parts = (slice(first, first + size) for first in range(0, len(self.ones), size))
+        return torch.cat([self.rows(part) for part in parts])
 
-    def look(self, problem: Problem, generator: torch.Generator) -> tuple[float, Tensor]:
-        """The error and its gradient at Y; fresh probes on the way."""
-        y = torch.cat([self.rows(part) for part in self._chunks()]).requires_grad_()
-        activations = self.read.activations(y)
-        loss = problem.mean_error(activations)
-        (gradient,) = torch.autograd.grad(loss, y, retain_graph=True)
-        kept = self.probes.shape[1]
-        scale = [(kept * len(activations) * norm) ** -0.5 for norm in problem.norms]
-        for _ in range(FRESH if self.drawn else kept):
-            drawn = [signs(h, generator) * s for h, s in zip(activations, scale, strict=True)]
-            (probe,) = torch.autograd.grad(activations, y, drawn, retain_graph=True)
-            self.probes[:, self.drawn % kept] = probe
-            self.drawn += 1
-        self.y = y.detach()
-        return loss.item(), gradient
+    def add_probe(self, probe: Tensor) -> None:
+        self.probes[:, self.drawn % self.kept] = probe
+        self.drawn += 1
 
-    def look_closer(self, step: int) -> bool:
+    def sums(self, values: Tensor, nodes: Tensor) -> Float[Tensor, " graphs"]:
+        return self.units.of(nodes).total(values)
+
+    def touched(self, nodes: Tensor) -> Bool[Tensor, " graphs"]:
+        found = torch.zeros_like(self.kappa, dtype=torch.bool)
+        found[self.units.graph[nodes]] = True
+        return found
+
+    def learn(self, kept: Float[Tensor, " graphs"]) -> None:
+        """Trust promises more or less by what became of them."""
+        self.kappa = trusted(self.kappa, kept.double())
+        grown = (1.2 * self.share).clamp(max=SHARE)
+        shrunk = (0.8 * self.share).clamp(min=LEAST_SHARE)
+        self.share = torch.where(kept > KEPT, grown, self.share)
+        self.share = torch.where(kept < BROKEN, shrunk, self.share)
+
+    def look_closer(self) -> bool:
         """Weigh all pairs from now on, by less noisy curvatures; False if that was so before."""
         if self.trust is not None or self.probes.shape[2] > CLOSE_UNITS:
             return False
-        self.trust, self.since = trust(self.probes), step
+        self.trust = trust(self.probes)
         return True
 
-    def sweep(
-        self, problem: Problem, gradient: Tensor, error: float, generator: torch.Generator
-    ) -> None:
-        """Propose a change for each of a random share of the nodes; carry out what helps."""
-        order = torch.randperm(len(gradient), generator=generator).to(gradient.device)
-        nodes = order[: max(2, round(self.share * len(order)))]  # two can hand on a one
-        features, units = self.read.weight.shape
+    def proposed(self, active: Tensor, generator: torch.Generator) -> Changes | None:
+        """Changes of a random share of each active graph's nodes; None where none promises any."""
+        nodes = self._drawn_nodes(active, generator)
+        features, units = self.weight.shape
         most = self.ones.shape[1]
         if self.trust is None:
             size = max(1, CHUNK_ENTRIES // max(features, units * most))
         else:
             size = max(1, CLOSE_ENTRIES // max(features * most, units**2))
-        found = [self._proposals(part, gradient[part]) for part in nodes.split(size)]
-        changes = balanced(nodes, joined(found), moves=self.moves)
-        if len(changes.gain) == 0:
-            self.kappa = max(1.0, 0.7 * self.kappa)
-            self.share = min(SHARE, 1.2 * self.share)
-            return
-        promised = float(changes.gain.sum())
-        for attempt in range(ATTEMPTS):
-            nodes = changes.nodes
-            before = self.ones[nodes], self.count[nodes]
-            self._carry_out(changes)
-            y = self.y.index_copy(0, nodes, self.rows(nodes))
-            with torch.no_grad():
-                after = problem.mean_error(self.read.activations(y)).item()
-            if after < error:
-                kept_promise = (after - error) / promised if attempt == 0 else 0.0
-                break
-            self._restore(nodes, *before)
-            changes = changes.best(max(1, len(changes.gain) // 4))
-        else:
-            kept_promise = 0.0
-        if kept_promise > 0.6:
-            self.kappa = max(0.5, 0.8 * self.kappa)
-            self.share = min(SHARE, 1.2 * self.share)
-        elif kept_promise < 0.3:
-            self.kappa *= 1.3
-            self.share = max(LEAST_SHARE, 0.8 * self.share)
+        found = [self._proposals(part, self.gradient[part]) for part in nodes.split(size)]
+        changes = balanced(nodes, joined(found), self.units.of(nodes), moves=self.moves)
+        idle = ~self.touched(changes.gaining) & active
+        if bool(idle.any()):
+            self.kappa = torch.where(idle, (0.7 * self.kappa).clamp(min=1.0), self.kappa)
+            self.share = torch.where(idle, (1.2 * self.share).clamp(max=SHARE), self.share)
+        return changes if len(changes.gain) else None
 
-    def _carry_out(self, changes: Changes) -> None:
+    def _drawn_nodes(self, active: Tensor, generator: torch.Generator) -> Tensor:
+        order = torch.randperm(len(self.ones), generator=generator).to(self.ones.device)
+        # Two can hand on a one.
+        quota = (self.share * self.units.counts).round().clamp(min=2) * active
+        return self.units.first(order, quota)
+
+    def rows(self, nodes: Tensor | slice) -> Tensor:
+        """Rows of Y = X W: sums of the rows of W where X is one."""
+        summed = self.weight[self.ones[nodes]]
+        return (summed * self._filled(nodes).unsqueeze(2)).sum(dim=1)
+
+    def carry_out(self, changes: Changes, nodes: Tensor) -> None:
         """Take the ones away, then place the new ones, each behind its node's others."""
         self.count[changes.losing] -= 1
         last = self.ones[changes.losing, self.count[changes.losing]]
@@ -325,9 +392,10 @@ class _Walk:
             self.ones = torch.cat([self.ones, self.ones[:, :1].expand(-1, missing)], dim=1)
         self.ones[changes.gaining, places] = changes.column
         self.count[changes.gaining] += 1
-        self._repeat(changes.nodes)
+        self._repeat(nodes)
 
-    def _restore(self, nodes: Tensor, ones: Tensor, count: Tensor) -> None:
+    def restore(self, nodes: Tensor, ones: Tensor, count: Tensor) -> None:
+        """Undo `carry_out` for some nodes."""
         self.ones[nodes, : ones.shape[1]], self.count[nodes] = ones, count
         self._repeat(nodes)
 
@@ -342,8 +410,9 @@ class _Walk:
 
     def _proposals(self, nodes: Tensor, gradient: Tensor) -> Proposals:
         """The best swap of each node, the best one to add and the best one to remove."""
-        weight, probes = self.read.weight, self.probes[nodes]
-        curvature = self.kappa * probes.square().sum(dim=1)
+        weight, probes = self.weight, self.probes[nodes]
+        kappa = self.kappa[self.units.graph[nodes]].to(weight)[:, None]
+        curvature = kappa * probes.square().sum(dim=1)
         # Of one entry alone, by the diagonal of H_u: [nodes, features] and [nodes, most]
         add = (
             torch.cat([gradient, curvature], dim=1) @ torch.cat([weight, weight.square()], dim=1).T
@@ -363,7 +432,7 @@ class _Walk:
         hessian = None  # H_u written out, [nodes, units, units]
         if self.trust is not None:
             hessian = probes.transpose(1, 2) @ probes * self.trust
-            partners = self._partners(nodes, add, lost @ hessian)
+            partners = self._partners(nodes, add, lost @ hessian * kappa[:, :, None])
             adds = torch.cat([adds, partners], dim=1)
             slots = torch.arange(held.shape[1], device=held.device).expand_as(held)
         removes = held.gather(1, slots)
@@ -373,13 +442,13 @@ class _Walk:
             left = right = moves @ probes.transpose(1, 2)  # [nodes, both shortlists, probes]
         else:
             left, right = moves @ hessian, moves
-        alone = (moves @ gradient.unsqueeze(2)).squeeze(2) + self.kappa * (left * right).sum(2)
+        alone = (moves @ gradient.unsqueeze(2)).squeeze(2) + kappa * (left * right).sum(2)
         rounding = ROUNDING * alone.abs().amax(dim=1)
         impossible = torch.cat([add.gather(1, adds), remove.gather(1, slots)], dim=1).isinf()
         alone.masked_fill_(impossible, torch.inf)
         count = adds.shape[1]
         both = left[:, :count] @ right[:, count:].transpose(1, 2)
-        change = alone[:, :count, None] + alone[:, None, count:] + 2 * self.kappa * both
+        change = alone[:, :count, None] + alone[:, None, count:] + 2 * kappa[:, :, None] * both
         swap, pair = change.flatten(1).min(dim=1)
         swap = torch.where(swap.abs() > rounding, swap, 0.0)  # equal features weigh the same
         add, a = alone[:, :count].min(dim=1)
@@ -396,20 +465,13 @@ class _Walk:
         Args:
             nodes: Which nodes.
             add: What an entry does alone, infinite where it cannot be added, [some, features].
-            pressed: H_u W_r of each one, [some, most, units].
+            pressed: κ H_u W_r of each one, [some, most, units].
         """
         node, slot = self._filled(nodes).nonzero(as_tuple=True)
-        both = torch.addmm(
-            add[node], pressed[node, slot], self.read.weight.T, alpha=-2 * self.kappa
-        )
+        both = torch.addmm(add[node], pressed[node, slot], self.weight.T, alpha=-2)
         partners = self.ones[nodes]
         partners[node, slot] = both.argmin(dim=1)
         return partners
-
-    def _chunks(self) -> Iterator[slice]:
-        entries = self.ones.shape[1] * self.read.weight.shape[1]
-        size = max(1, CHUNK_ENTRIES // entries)
-        return (slice(first, first + size) for first in range(0, len(self.ones), size))
 
 
 def _placed(x: Tensor, allowed: Tensor | None, generator: torch.Generator, *, keep: bool) -> Tensor:

@@ -4,33 +4,28 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from graph_metamers.errors import InputError
 from graph_metamers.measure.rank import singular_values
-from graph_metamers.probe import Probe, record_flows
-from graph_metamers.theory.jacobian import Reading, backward
+from graph_metamers.probe import record_flows
+from graph_metamers.theory.jacobian import Reading, backward, rounding
 
 ENTRIES = 1 << 24  # of Jacobians that are held at a time
 Values = Float[Tensor, "nodes units"]  # singular values, largest first
 
 
-def of_nodes(probe: Probe, read: Reading, label: str, chosen: Int[Tensor, " nodes"]) -> Values:
-    """Singular values of each Df(x̃_v).
-
-    Raises:
-        InputError: h_v depends on something else than one sum of features.
-    """
-    h, flows = _recorded(probe, read, read.y)
+def of_nodes(model: nn.Module, read: Reading, label: str, chosen: Int[Tensor, " nodes"]) -> Values:
+    """Singular values of each Df(x̃_v)."""
+    h, flows = _recorded(model, read, read.y)
     suits = len(flows) == 1 and h.requires_grad
-    through = _contents_map(probe, read) if suits else None
+    through = _contents_map(model, read) if suits else None
     if through is None or not _reads_own_sum(h, flows[0].offset):
         raise InputError(
             f"of='node' needs a layer at which a node's activation depends on one sum of "
             f"features, its own; {label} does not. Use of='receptive_field'."
         )
-    factor = read.factor
-    through = through if factor is None else factor.T @ through  # from directions of x̃ to the sums
+    through = read.projected(through.T).double()  # from directions of x̃ to the sums
     by_unit: list[Tensor] = []
     for unit in range(h.shape[1]):
         seed = torch.zeros_like(h)
@@ -40,32 +35,33 @@ def of_nodes(probe: Probe, read: Reading, label: str, chosen: Int[Tensor, " node
     entries = h.shape[1] * max(by_unit[0].shape[1], *through.shape)
     for part in torch.arange(len(chosen), device=h.device).split(max(1, ENTRIES // entries)):
         jacobians = torch.stack([gradient[part] for gradient in by_unit], dim=1).double()
-        jacobians = jacobians @ through.double().T  # [nodes, units, directions]
+        jacobians = jacobians @ through  # [nodes, units, directions]
         values.append(singular_values(jacobians @ jacobians.mT).cpu())
     return torch.cat(values)
 
 
-def _recorded(probe: Probe, read: Reading, y: Tensor) -> tuple[Tensor, list[Any]]:
-    (h,), flows = record_flows(probe.model, lambda: [read.activate(y)])
+def _recorded(model: nn.Module, read: Reading, y: Tensor) -> tuple[Tensor, list[Any]]:
+    (h,), flows = record_flows(model, lambda: [read.activate(y)])
     return h, flows
 
 
-def _contents_map(probe: Probe, read: Reading) -> Float[Tensor, "columns channels"] | None:
+def _contents_map(model: nn.Module, read: Reading) -> Float[Tensor, "columns channels"] | None:
     """M of what each node sends, y_u M + b; None where that is something else."""
+
+    def contents(y: Tensor) -> Tensor:
+        (flow,) = _recorded(model, read, y)[1]
+        return flow.contents
+
     with torch.no_grad():
-        (flow,) = _recorded(probe, read, torch.zeros_like(read.y))[1]
-        offset = flow.contents[0]
+        offset = contents(torch.zeros_like(read.y))[0]
         rows: list[Tensor] = []
         for part in torch.eye(read.y.shape[1]).to(read.y).split(len(read.y)):
             units = torch.zeros_like(read.y)
             units[: len(part)] = part
-            (flow,) = _recorded(probe, read, units)[1]
-            rows.append(flow.contents[: len(part)] - offset)
-        through = torch.cat(rows)
-        (flow,) = _recorded(probe, read, read.y)[1]
-        rest = flow.contents - offset - read.y @ through
-    tolerance = 1e-4 if read.y.dtype == torch.float32 else 1e-9
-    return through if float(rest.norm()) <= tolerance * float(flow.contents.norm()) else None
+            rows.append(contents(units)[: len(part)] - offset)
+        through, sent = torch.cat(rows), contents(read.y)
+        rest = sent - offset - read.y @ through
+    return through if float(rest.norm()) <= rounding(read.y) * float(sent.norm()) else None
 
 
 def _reads_own_sum(h: Tensor, offset: Tensor) -> bool:
@@ -74,9 +70,8 @@ def _reads_own_sum(h: Tensor, offset: Tensor) -> bool:
     units = torch.randn(1, h.shape[1], generator=generator).to(h)
     nodes = torch.randn(len(h), 1, generator=generator).to(h)
     own = nodes * backward(h, offset, units.expand_as(h))
-    tolerance = 1e-4 if h.dtype == torch.float32 else 1e-9
     rest = own - backward(h, offset, nodes * units)
-    return float(rest.norm()) <= tolerance * float(own.norm())
+    return float(rest.norm()) <= rounding(h) * float(own.norm())
 
 
 def fields_of(read: Reading, chosen: Tensor, generator: torch.Generator) -> list[Tensor]:
@@ -86,8 +81,7 @@ def fields_of(read: Reading, chosen: Tensor, generator: torch.Generator) -> list
     """
     noise = [torch.randn(read.y.shape, generator=generator).to(read.y) for _ in range(2)]
     scale = read.y.std() if float(read.y.std()) > 0 else 1.0
-    factor = read.factor
-    matters = slice(None) if factor is None else factor.any(dim=1)  # not maps of zeros
+    matters = slice(None) if read.factor is None else read.factor.any(dim=1)  # not maps of zeros
     depends = [torch.zeros(len(read.y), dtype=torch.bool) for _ in chosen]
     for point in (read.y, *(scale * draw for draw in noise)):
         y = point.clone().requires_grad_()
@@ -104,7 +98,6 @@ def of_fields(read: Reading, fields: list[Tensor], chosen: Int[Tensor, " nodes"]
     """Singular values of each ∂h_v/∂X."""
     y = read.y.clone().requires_grad_()
     h = read.activate(y)
-    factor = read.factor
     values = torch.zeros(len(chosen), h.shape[1], dtype=torch.float64)
     for group in _apart(fields, len(y)):
         rows: list[list[Tensor]] = [[] for _ in group]
@@ -113,8 +106,7 @@ def of_fields(read: Reading, fields: list[Tensor], chosen: Int[Tensor, " nodes"]
             seed[chosen[group].to(h.device), unit] = 1.0
             gradient = backward(h, y, seed)
             for mine, place in zip(rows, group, strict=True):
-                part = gradient[fields[place].to(h.device)]
-                mine.append((part if factor is None else part @ factor).reshape(-1))
+                mine.append(read.projected(gradient[fields[place].to(h.device)]).reshape(-1))
         for mine, place in zip(rows, group, strict=True):
             jacobian = torch.stack(mine).double()  # [units, its nodes · directions]
             values[place] = singular_values(jacobian @ jacobian.T).cpu()
@@ -123,13 +115,13 @@ def of_fields(read: Reading, fields: list[Tensor], chosen: Int[Tensor, " nodes"]
 
 def _apart(fields: list[Tensor], nodes: int) -> list[list[int]]:
     """Sets of places whose receptive fields have no node in common."""
-    groups: list[tuple[list[int], Tensor]] = []
+    groups: list[list[int]] = []
+    taken: list[Tensor] = []
     for place, mine in enumerate(fields):
-        fitting = (each for each in groups if not each[1][mine].any())
-        found = next(fitting, None)
-        if found is None:
-            found = [], torch.zeros(nodes, dtype=torch.bool)
-            groups.append(found)
-        found[0].append(place)
-        found[1][mine] = True
-    return [group for group, _ in groups]
+        found = next((i for i, each in enumerate(taken) if not each[mine].any()), len(groups))
+        if found == len(groups):
+            groups.append([])
+            taken.append(torch.zeros(nodes, dtype=torch.bool))
+        groups[found].append(place)
+        taken[found][mine] = True
+    return groups

@@ -1,5 +1,6 @@
 """The paper's theory, measured: how much of its input a nonlinearity collapses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError, listing
-from graph_metamers.probe import Forward, Layer, Probe
+from graph_metamers.inputs import Graph
+from graph_metamers.probe import Forward, Layer, Session, Target
 from graph_metamers.probe.trace import ACTIVATION_FUNCTIONS
 
 OFF = 1e-6  # |σ'| at or below which a unit is collapsed
@@ -18,23 +19,14 @@ OFF = 1e-6  # |σ'| at or below which a unit is collapsed
 
 @dataclass(frozen=True, eq=False)
 class ActivationVolume:
-    """What the nonlinearity that ends a layer does to volume.
-
-    Attributes:
-        layer: Which layer.
-        log_volume: Σ log |σ'(z)| over all units that are on; below 0 it contracts.
-        collapsed: How many units are off, |σ'| ≤ 1e-6.
-        share: Of all units.
-        node_log_volume: The sum of each node.
-        node_collapsed: The number of each node.
-    """
+    """What the nonlinearity that ends a layer does to volume."""
 
     layer: str
-    log_volume: float
-    collapsed: int
-    share: float
-    node_log_volume: Float[Tensor, " nodes"]
-    node_collapsed: Int[Tensor, " nodes"]
+    log_volume: float  # Σ log |σ'(z)| over all units that are on; below 0 it contracts
+    collapsed: int  # how many units are off, |σ'| ≤ 1e-6
+    share: float  # of all units
+    node_log_volume: Float[Tensor, " nodes"]  # the sum of each node
+    node_collapsed: Int[Tensor, " nodes"]  # the number of each node
 
     @property
     def log_determinant(self) -> float:
@@ -49,7 +41,7 @@ class ActivationVolume:
 
 
 def activation_volume(
-    model: nn.Module, data: Data, layer: Layer, *, forward: Forward | None = None
+    model: nn.Module, data: Graph, layer: Layer, *, forward: Forward | None = None
 ) -> ActivationVolume:
     """How the nonlinearity that ends a layer changes volume (Eqs. 23–24).
 
@@ -64,33 +56,31 @@ def activation_volume(
         layer: One layer that ends in an elementwise activation, a module of torch's or a function.
         forward: How to call the model where the names of its arguments do not say so.
 
-    Returns:
-        The logarithm of the volume and the collapsed units, of the layer and of each node.
-
-    Raises:
-        InputError: The layer does not end in an elementwise activation, or there are several.
-
     Example:
         >>> from graph_metamers import datasets, zoo
         >>> data = datasets.csbm(nodes=60, features=40)
         >>> activation_volume(zoo.GCN(40, 3, activation="leaky_relu"), data, "layer1").collapsed
         0
     """
-    with Probe(model, data, forward) as probe:
-        targets = probe.targets(layer)
-        if len(targets) > 1:
-            raise InputError(
-                f"activation_volume takes one layer; got {len(targets)}. Ask for each in turn."
-            )
-        with torch.no_grad(), _LastActivation() as last:
-            (h,) = probe.activations(targets, probe.data)
-        if last.output is not h:
-            raise InputError(
-                f"activation_volume needs a layer that ends in an elementwise activation, such "
-                f"as ReLU; {targets[0].label} does not. Choose among "
-                f"{listing(probe.layers.names)} one that does."
-            )
-        slope = last.derivative().abs().reshape(len(h), -1).double().cpu()
+    with Session(model, data, forward) as session:
+        return volume_of(session, session.targets(layer))
+
+
+def volume_of(session: Session, targets: list[Target]) -> ActivationVolume:
+    """The same as `activation_volume`, of an opened model."""
+    if len(targets) > 1:
+        raise InputError(
+            f"activation_volume takes one layer; got {len(targets)}. Ask for each in turn."
+        )
+    with torch.no_grad(), _LastActivation() as last:
+        (h,) = session.activations(targets, session.inputs)
+    if last.output is not h:
+        raise InputError(
+            f"activation_volume needs a layer that ends in an elementwise activation, such "
+            f"as ReLU; {targets[0].label} does not. Choose among "
+            f"{listing(session.layers.names)} one that does."
+        )
+    slope = last.derivative().abs().reshape(len(h), -1).double().cpu()
     off = slope <= OFF
     log_volume = slope.masked_fill(off, 1.0).log().sum(dim=1)
     return ActivationVolume(
@@ -104,26 +94,18 @@ def activation_volume(
 
 
 _NAMES = ACTIVATION_FUNCTIONS | {
-    "selu_",
-    "rrelu_",
-    "logsigmoid",
-    "hardshrink",
-    "softshrink",
-    "tanhshrink",
-    "threshold",
+    *("selu_", "rrelu_", "logsigmoid", "hardshrink", "softshrink", "tanhshrink", "threshold")
 }
 
 
 class _LastActivation(TorchFunctionMode):
-    """Remembers the input of the activation function that was called last, and its output."""
+    """Remembers the activation function that was called last, with its input and its output."""
 
     def __init__(self) -> None:
         super().__init__()
         self.output: Any = None
-        self._function: Any = None
         self._input = torch.zeros(0)
-        self._others: tuple[Any, ...] = ()
-        self._options: dict[str, Any] = {}
+        self._function: Callable[[Tensor], Tensor] = torch.clone
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -132,7 +114,7 @@ class _LastActivation(TorchFunctionMode):
         if getattr(func, "__name__", "") not in _NAMES or not args:
             return func(*args, **options)
         self._input = args[0].clone()  # in place it would be overwritten
-        self._function, self._others, self._options = func, args[1:], options
+        self._function = lambda z: func(z, *args[1:], **options)
         self.output = func(*args, **options)
         return self.output
 
@@ -140,6 +122,6 @@ class _LastActivation(TorchFunctionMode):
         """σ'(z), of the shape of z."""
         z = self._input.detach().requires_grad_()
         with torch.enable_grad():
-            out = self._function(z.clone(), *self._others, **self._options)
+            out = self._function(z.clone())
         (slope,) = torch.autograd.grad(out.sum(), z)
         return slope

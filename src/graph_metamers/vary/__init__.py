@@ -1,28 +1,38 @@
 """What of a graph may vary: start → render → penalty."""
 
-from graph_metamers.vary.base import Variable, Vary
+from graph_metamers.vary.base import (
+    Block,
+    Changed,
+    Kind,
+    Variable,
+    Vary,
+    blocks_of,
+    many_random_inputs,
+    random_inputs,
+)
 from graph_metamers.vary.edges import Edges, EdgeWeights
 from graph_metamers.vary.features import (
     BinaryFeatures,
     ContinuousFeatures,
-    FeatureVariable,
-    random_features,
+    features,
     vary_features,
-    with_features,
 )
-from graph_metamers.vary.operators import operator_of, soft_edges
+from graph_metamers.vary.operators import soft_edges
 
 __all__ = [
     "BinaryFeatures",
+    "Block",
+    "Changed",
     "ContinuousFeatures",
     "EdgeWeights",
     "Edges",
-    "FeatureVariable",
+    "Kind",
     "Variable",
     "Vary",
-    "operator_of",
-    "random_features",
+    "blocks_of",
+    "features",
+    "many_random_inputs",
+    "random_inputs",
     "soft_edges",
     "vary_features",
-    "with_features",
 ]

@@ -1,19 +1,19 @@
 """Edges vary, the node features stay."""
 
-import copy
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
-from graph_metamers.errors import InputError, check_positive
-from graph_metamers.vary.base import Variable, Vary
+from graph_metamers.errors import InputError, check_positive, describe, listing
+from graph_metamers.inputs import Inputs
+from graph_metamers.vary.base import Bounded, Changed, Kind, Variable, Vary
+from graph_metamers.vary.gradients import rendered, sigmoid_pull
 from graph_metamers.vary.largest import largest
-from graph_metamers.vary.operators import ADJACENCY, straight_through
-from graph_metamers.vary.rewiring import Rewiring, is_symmetric
+from graph_metamers.vary.operators import ADJACENCY
+from graph_metamers.vary.pairs import edge_attributes, is_symmetric
+from graph_metamers.vary.rewiring import Rewiring
 
 DENSE_NODES = 6000  # of which a matrix holds 144 MB
 NEVER = -1e6  # a soft value whose sigmoid is 0
@@ -24,11 +24,13 @@ class Edges(Vary):
     """The edges vary; their number stays.
 
     Which nodes are joined is free, or free as far as every node keeps its degree. Self-loops of
-    the reference stay; no others come. An undirected reference has undirected metamers.
+    the reference stay; no others come. An undirected reference has undirected metamers, one with
+    two sides such as users and items keeps them, and no edge leaves its graph of a batch. An edge
+    that comes takes over the attributes (weight, type) of the one whose place it takes.
 
-    `EdgeSwap` moves edges of graphs of any size and with any model. `Blocks` and, up to
-    6000 nodes, `Adam` relax them instead; the latter is the paper's: every pair of nodes has a
-    soft value, at first from N(0, 1),
+    `EdgeSwap` moves edges of graphs of any size and with any model. Up to 6000 nodes `Adam`
+    relaxes them instead, as the paper does: every pair of nodes has a soft value, at first from
+    N(0, 1),
 
         P = sigmoid(slope · A_soft)   (Eq. 11),   A' = P + stopgrad(A_hard − P)   (Eq. 12),
 
@@ -41,20 +43,31 @@ class Edges(Vary):
         slope: s > 0 of Eq. 11, where edges are relaxed.
 
     Raises:
-        InputError: A setting is out of range, or (on use) the reference has edge weights or
-            attributes, repeated edges, or no room for other edges.
+        InputError: A setting is out of range, or (on use) the reference has repeated edges or no
+            room for other edges.
 
     Example:
         >>> ring = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]])
-        >>> data = Data(x=torch.eye(6), edge_index=torch.cat([ring, ring.flip(0)], dim=1))
-        >>> graph = Edges(degrees="fixed").random(data, torch.Generator().manual_seed(0))
-        >>> graph.edge_index.shape, torch.bincount(graph.edge_index[1])
+        >>> from torch_geometric.data import Data
+        >>> inputs = Inputs(Data(x=torch.eye(6), edge_index=torch.cat([ring, ring.flip(0)], 1)))
+        >>> vary, generator = Edges(degrees="fixed"), torch.Generator().manual_seed(0)
+        >>> edges = vary.random(inputs, "edge_index", generator)["edge_index"]
+        >>> edges.shape, torch.bincount(edges[1])
         (torch.Size([2, 12]), tensor([2, 2, 2, 2, 2, 2]))
     """
 
     degrees: Literal["free", "fixed"] = "free"
     keep: float = 1.0
     slope: float = 1.0
+
+    attribute: ClassVar[str] = "edge_index"
+    kind: ClassVar[Kind] = "structure"
+    noun: ClassVar[str] = "edges"
+
+    @property
+    def moves_edges(self) -> bool:
+        """Always."""
+        return True
 
     def __post_init__(self) -> None:
         if self.degrees not in ("free", "fixed"):
@@ -65,35 +78,38 @@ class Edges(Vary):
             )
         check_positive("slope", self.slope)
 
-    def check(self, data: Data) -> None:
-        edges = data.edge_index
-        if edges is None:
+    def keys(self, inputs: Inputs) -> list[str]:
+        found = super().keys(inputs)
+        if len(found) > 1:
+            named = listing(found)
             raise InputError(
-                "Edges needs data.edge_index; data has only adj_t. Set "
+                f"The data has edges of {len(found)} types; say which vary, as in "
+                f"vary={{'{found[0]}': Edges()}}. They are {named}."
+            )
+        return found
+
+    def check(self, inputs: Inputs, at: str) -> None:
+        if at not in inputs:
+            raise InputError(
+                f"Edges needs {inputs.spelled(at)}; data has only adj_t. Set "
                 "data.edge_index = torch_geometric.utils.to_edge_index(data.adj_t.t())[0]."
             )
-        # A graph that was asked remembers, and torch.load then refuses its file: ask a copy.
-        kinds = copy.copy(data)
-        for name in data.keys():  # noqa: SIM118, a Data is no dictionary
-            if name != "edge_index" and kinds.is_edge_attr(name):
-                raise InputError(
-                    f"Edges cannot vary a graph with data.{name}: an edge that comes has none. "
-                    f"Remove it (del data.{name}), or vary=EdgeWeights()."
-                )
-        check_distinct(data, "Edges")
-        nodes = len(data["x"])
-        proper = int((edges[0] != edges[1]).sum())
-        if not 0 < proper < nodes * (nodes - 1):
+        check_distinct(inputs, at, "Edges")
+        edges, (source, target) = inputs[at], inputs.ends(at)
+        senders, receivers = inputs.nodes(source), inputs.nodes(target)
+        proper = edges.shape[1] if source != target else int((edges[0] != edges[1]).sum())
+        room = senders * (receivers if source != target else receivers - 1)
+        if not 0 < proper < room:
             raise InputError(
-                f"Edges needs some pairs of nodes joined and some not; {proper} of "
-                f"{nodes * (nodes - 1)} are, which leaves nothing to exchange."
+                f"Edges needs some pairs of nodes joined and some not; {proper} of {room} are, "
+                "which leaves nothing to exchange."
             )
 
-    def random(self, data: Data, generator: torch.Generator) -> Data:
-        self.check(data)
-        rewiring = Rewiring(data)
+    def random(self, inputs: Inputs, at: str, generator: torch.Generator) -> Changed:
+        self.check(inputs, at)
+        rewiring = Rewiring(inputs, at)
         self.scatter(rewiring, generator)
-        return rewiring.graph()
+        return rewiring.changed()
 
     def scatter(self, rewiring: Rewiring, generator: torch.Generator) -> None:
         """Put random edges in the place of the reference's.
@@ -101,10 +117,8 @@ class Edges(Vary):
         Raises:
             InputError: None were found that keep as few as asked.
         """
-        if self.degrees == "fixed":
-            rewiring.scramble(generator, keep=float(self.keep))
-        else:
-            rewiring.place(_uniform(rewiring, generator, float(self.keep)))
+        put = rewiring.scramble if self.degrees == "fixed" else rewiring.scatter
+        put(generator, keep=float(self.keep))
         left = rewiring.surplus(float(self.keep))
         if left:
             raise InputError(
@@ -113,27 +127,29 @@ class Edges(Vary):
                 + (", or degrees='free'." if self.degrees == "fixed" else ".")
             )
 
-    def start(self, data: Data, generator: torch.Generator) -> "DenseVariable":
-        self.check(data)
-        if self.degrees != "free" or self.keep < 1:
+    def start(self, inputs: Inputs, at: str, generator: torch.Generator) -> "DenseVariable":
+        self.check(inputs, at)
+        edges, (source, target) = inputs[at], inputs.ends(at)
+        nodes = inputs.nodes(source)
+        plain = source == target and inputs.graphs == 1 and "x" in inputs
+        if self.degrees != "free" or self.keep < 1 or not plain or edge_attributes(inputs, at):
             raise InputError(
                 "The dense relaxation of Eqs. 11–12 keeps the number of edges and nothing else: "
-                f"it needs Edges(); got {self!r}. Use search=EdgeSwap()."
+                f"it needs Edges() and one graph without edge attributes; got {self!r}. "
+                "Use search=EdgeSwap()."
             )
-        edges: Tensor = data["edge_index"]
-        if len(data["x"]) > DENSE_NODES:
+        if nodes > DENSE_NODES:
             raise InputError(
                 f"The dense relaxation of Eqs. 11–12 holds a value for every pair of up to "
-                f"{DENSE_NODES} nodes; data has {len(data['x'])}. Use search=EdgeSwap() or "
-                "Blocks()."
+                f"{DENSE_NODES} nodes; data has {nodes}. Use search=EdgeSwap()."
             )
-        if bool((edges[0] == edges[1]).any()) or not is_symmetric(edges, len(data["x"])):
+        if bool((edges[0] == edges[1]).any()) or not is_symmetric(edges, nodes):
             raise InputError(
                 "The dense relaxation of Eqs. 11–12 needs undirected edges without self-loops. "
                 "Use torch_geometric.utils.to_undirected and remove_self_loops before training, "
                 "or search=EdgeSwap()."
             )
-        return DenseVariable(self, data, generator)
+        return DenseVariable(self, inputs, at, generator)
 
 
 class DenseVariable(Variable):
@@ -143,17 +159,17 @@ class DenseVariable(Variable):
     reaches the soft values (see `graph_metamers.vary.operators`).
     """
 
-    def __init__(self, vary: Edges, data: Data, generator: torch.Generator) -> None:
-        x: Tensor = data["x"]
+    def __init__(self, vary: Edges, inputs: Inputs, at: str, generator: torch.Generator) -> None:
+        x = inputs["x"]
         nodes = len(x)
-        self._vary, self._data = vary, data
+        self._vary, self._at = vary, at
         soft = torch.randn(nodes, nodes, generator=generator, dtype=x.dtype).to(x.device)
         # Each pair once: below the diagonal P is 0, and so is its gradient.
         below = torch.ones_like(soft, dtype=torch.bool).tril()
         soft.masked_fill_(below, NEVER)
-        self._edges = data["edge_index"].shape[1] // 2
+        self._edges = inputs[at].shape[1] // 2
         # The largest values go to the pairs of the graph that `Edges.random` draws.
-        rewiring = Rewiring(data)
+        rewiring = Rewiring(inputs, at)
         vary.scatter(rewiring, torch.Generator().manual_seed(generator.initial_seed()))
         u, v = rewiring.pairs.sort(dim=0).values
         wanted = torch.zeros(nodes * nodes, dtype=torch.bool, device=x.device)
@@ -165,54 +181,31 @@ class DenseVariable(Variable):
         self._soft = soft.requires_grad_()
         self.parameters = [self._soft]
 
-    def render(self) -> Data:
+    def render(self) -> Changed:
         chosen = largest(self._soft.detach().view(-1), self._edges)
         hard = torch.zeros_like(self._soft)
         hard.view(-1)[chosen] = 1
-        graph = copy.copy(self._data)
-        upper = straight_through(self._soft, hard, self._vary.slope)
-        graph[ADJACENCY] = upper + upper.T
-        return graph
+        upper = rendered(self._soft, hard, torch.empty_like(hard), sigmoid_pull(self._vary.slope))
+        return {ADJACENCY: upper + upper.T}
 
-    def kept(self, graph: Data) -> Data:
-        hard = copy.copy(self._data)
-        hard.edge_index = graph[ADJACENCY].detach().nonzero().T.contiguous()
-        return hard
+    def kept(self, changed: Changed) -> Changed:
+        return {self._at: changed[ADJACENCY].detach().nonzero().T.contiguous()}
 
 
-def check_distinct(data: Data, what: str) -> None:
+def check_distinct(inputs: Inputs, at: str, what: str) -> None:
     """Raise where an edge is there twice."""
-    keys = data["edge_index"][0] * len(data["x"]) + data["edge_index"][1]
+    edges, said = inputs[at], inputs.spelled(at)
+    keys = edges[0] * (int(edges.max()) + 1 if edges.numel() else 1) + edges[1]
     repeated = len(keys) - len(keys.unique())
     if repeated:
         raise InputError(
             f"{what} needs a graph without repeated edges; {repeated} of {len(keys)} are. Use "
-            "data.edge_index = torch_geometric.utils.coalesce(data.edge_index)."
+            f"{said} = torch_geometric.utils.coalesce({said})."
         )
 
 
-def _uniform(rewiring: Rewiring, generator: torch.Generator, keep: float) -> Tensor:
-    """As many pairs as the reference has, all equally likely but for those that may not stay."""
-    count, nodes = rewiring.pairs.shape[1], rewiring.nodes
-    device = rewiring.pairs.device
-    found = torch.empty(0, dtype=torch.long, device=device)
-    for _ in range(100):
-        if len(found) >= count:
-            break
-        u, v = torch.randint(nodes, (2, 2 * count + 64), generator=generator).to(device)
-        pairs = torch.stack([u, v])[:, u != v]
-        if keep < 1:
-            pairs = pairs[:, ~rewiring.in_reference(pairs)]
-        found = torch.cat([found, rewiring.keys(pairs)]).unique()
-    order = torch.randperm(len(found), generator=generator)[:count].to(device)
-    pairs = torch.stack([found[order] // nodes, found[order] % nodes])
-    # A dense graph: what is missing are edges of the reference.
-    kept = torch.randperm(count, generator=generator)[: count - len(order)].to(device)
-    return torch.cat([pairs, rewiring.pairs[:, kept]], dim=1)
-
-
 @dataclass(frozen=True)
-class EdgeWeights(Vary):
+class EdgeWeights(Bounded):
     """Real-valued weights of the reference's edges vary within bounds; the edges stay.
 
     Started at the mean and spread of the reference's weights (ones where it has none) and
@@ -229,72 +222,69 @@ class EdgeWeights(Vary):
         InputError: The bounds leave nothing between them, or the reference lies outside them.
 
     Example:
-        >>> data = Data(x=torch.eye(2), edge_index=torch.tensor([[0, 1], [1, 0]]))
-        >>> variable = EdgeWeights().start(data, torch.Generator().manual_seed(0))
-        >>> weight = variable.render().edge_weight
+        >>> from torch_geometric.data import Data
+        >>> inputs = Inputs(Data(x=torch.eye(2), edge_index=torch.tensor([[0, 1], [1, 0]])))
+        >>> vary, generator = EdgeWeights(), torch.Generator().manual_seed(0)
+        >>> weight = vary.random(inputs, "edge_weight", generator)["edge_weight"]
         >>> weight[0] == weight[1]
         tensor(True)
     """
 
-    low: float | None = 0.0
-    high: float | None = None
     spread: float = 0.5
 
+    attribute: ClassVar[str] = "edge_weight"
+    kind: ClassVar[Kind] = "weights"
+    noun: ClassVar[str] = "edge weights"
+
     def __post_init__(self) -> None:
-        low, high = self.bounds
-        if math.isnan(low) or math.isnan(high) or not low < high:
-            raise InputError(
-                f"low must be less than high; got low={self.low}, high={self.high}. "
-                "None leaves a side open."
-            )
+        super().__post_init__()
         check_positive("spread", self.spread)
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Least and greatest weight, infinite where there is none."""
-        low = -math.inf if self.low is None else self.low
-        return low, math.inf if self.high is None else self.high
+    def keys(self, inputs: Inputs) -> list[str]:
+        found = inputs.edge_keys
+        if len(found) != 1:
+            raise InputError(
+                f"EdgeWeights needs data.edge_index; the data has {listing(found) or 'none'}. Say "
+                "which vary, as in vary={'TYPE.edge_weight': EdgeWeights()}."
+            )
+        return [inputs.beside(found[0], "edge_weight")]
 
-    def prepared(self, data: Data) -> Data:
+    def prepared(self, inputs: Inputs, at: str) -> Inputs:
         """The same graph with weights: ones where it has none."""
-        if data.get("edge_weight") is not None or data.x is None or data.edge_index is None:
-            return data  # what is missing is said later
-        graph = copy.copy(data)
-        x: Tensor = data["x"]
-        graph["edge_weight"] = x.new_ones(data["edge_index"].shape[1])
-        return graph
+        edges = inputs.beside(at, "edge_index")
+        if at in inputs or edges not in inputs:
+            return inputs  # what is missing is said later
+        floats = [inputs[key] for key in inputs.feature_keys]
+        ones = torch.ones(inputs[edges].shape[1], device=inputs[edges].device)
+        return inputs.replaced({at: ones.to(floats[0]) if floats else ones})
 
-    def check(self, data: Data) -> None:
-        if data.edge_index is None:
-            raise InputError("EdgeWeights needs data.edge_index; data has only adj_t.")
-        check_distinct(data, "EdgeWeights")
-        weight: Tensor = self.prepared(data)["edge_weight"]
+    def check(self, inputs: Inputs, at: str) -> None:
+        edges = inputs.beside(at, "edge_index")
+        if edges not in inputs:
+            raise InputError(f"EdgeWeights needs {inputs.spelled(edges)}; data has only adj_t.")
+        check_distinct(inputs, edges, "EdgeWeights")
+        weight, said = self.prepared(inputs, at)[at], inputs.spelled(at)
         if weight.dim() != 1 or not weight.is_floating_point():
             raise InputError(
-                "EdgeWeights needs data.edge_weight as one real number an edge; got "
-                f"{list(weight.shape)} of {str(weight.dtype).removeprefix('torch.')}."
+                f"EdgeWeights needs {said} as one real number an edge; got {describe(weight)}."
             )
-        low, high = self.bounds
-        if float(weight.min()) < low or float(weight.max()) > high:
-            raise InputError(
-                f"EdgeWeights(low={self.low}, high={self.high}) must hold the reference; "
-                f"data.edge_weight goes from {float(weight.min()):.4g} to "
-                f"{float(weight.max()):.4g}. Widen the bounds, or use None."
-            )
+        self.check_within(weight, said)
 
-    def start(self, data: Data, generator: torch.Generator) -> "WeightVariable":
-        self.check(data)
-        return WeightVariable(self, self.prepared(data), generator)
+    def start(self, inputs: Inputs, at: str, generator: torch.Generator) -> "WeightVariable":
+        self.check(inputs, at)
+        return WeightVariable(self, self.prepared(inputs, at), at, generator)
 
 
 class WeightVariable(Variable):
     """One run of `EdgeWeights`: a soft weight for each edge, or pair of opposite edges."""
 
-    def __init__(self, vary: EdgeWeights, data: Data, generator: torch.Generator) -> None:
-        self._bounds, self._data = vary.bounds, data
-        weight: Tensor = data["edge_weight"].detach()
-        edges, nodes = data["edge_index"], len(data["x"])
-        self._pair = _pairs(edges, weight, nodes)
+    def __init__(
+        self, vary: EdgeWeights, inputs: Inputs, at: str, generator: torch.Generator
+    ) -> None:
+        self._limits, self._at = vary.limits, at
+        weight = inputs[at].detach()
+        edges = inputs[inputs.beside(at, "edge_index")]
+        self._pair = _pairs(edges, weight, int(edges.max()) + 1)
         # The deviation of equal numbers is not quite 0 in floating point.
         deviation = 0.0 if bool((weight == weight[0]).all()) else float(weight.std())
         count = int(self._pair.max()) + 1
@@ -303,18 +293,14 @@ class WeightVariable(Variable):
         self._soft = soft.requires_grad_()
         self.parameters = [self._soft]
 
-    def render(self) -> Data:
-        graph = copy.copy(self._data)
-        graph["edge_weight"] = self._soft.clamp(*self._bounds)[self._pair]
-        return graph
+    def render(self) -> Changed:
+        return {self._at: self._soft.clamp(*self._limits)[self._pair]}
 
 
 def _pairs(edges: Tensor, weight: Tensor, nodes: int) -> Tensor:
     """A number for each edge, the same for both directions where their weights are."""
-    keys = edges[0] * nodes + edges[1]
-    both = edges.amin(dim=0) * nodes + edges.amax(dim=0)
-    order, turned = keys.argsort(), (edges[1] * nodes + edges[0]).argsort()
-    same = torch.equal(keys[order], (edges[1] * nodes + edges[0])[turned])
-    if same and torch.equal(weight[order], weight[turned]):
-        keys = both
+    keys, turned = edges[0] * nodes + edges[1], edges[1] * nodes + edges[0]
+    order, back = keys.argsort(), turned.argsort()
+    if torch.equal(keys[order], turned[back]) and torch.equal(weight[order], weight[back]):
+        keys = torch.minimum(keys, turned)
     return keys.unique(return_inverse=True)[1]

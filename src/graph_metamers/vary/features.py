@@ -1,27 +1,78 @@
 """Node features vary, the edges stay."""
 
-import copy
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import Function, once_differentiable
-from torch_geometric.data import Data
 
-from graph_metamers.errors import InputError
-from graph_metamers.vary.base import Variable, Vary
-from graph_metamers.vary.gradients import Matrix, rendered, rendered_product
+from graph_metamers.errors import InputError, describe
+from graph_metamers.inputs import Inputs
+from graph_metamers.units import Units
+from graph_metamers.vary.base import Bounded, Changed, Kind, Variable, Vary
+from graph_metamers.vary.gradients import Matrix, Pull, rendered, sigmoid_pull
 from graph_metamers.vary.largest import largest
 
 
+class _Features(Vary):
+    """A feature matrix varies; started at the mean and spread of each column."""
+
+    attribute: ClassVar[str] = "x"
+    kind: ClassVar[Kind] = "features"
+    noun: ClassVar[str] = "features"
+    reads: ClassVar[bool] = True
+
+    def randoms(self, inputs: Inputs, at: str, generator: torch.Generator) -> Iterator[Changed]:
+        """What a start renders, and then again with other soft values, in the same memory."""
+        variable, (mean, spread) = self.start(inputs, at, generator), _moments(features(inputs, at))
+        soft = variable.parameters[0].detach()
+        noise = torch.empty(soft.shape, dtype=soft.dtype)
+        while True:
+            yield variable.render()
+            soft.copy_(noise.normal_(generator=generator)).mul_(spread).add_(mean)
+
+
+class _FeatureVariable(Variable):
+    """Soft values of all entries, from which a hard matrix is made in memory that stays."""
+
+    _pull: Pull
+
+    def __init__(self, inputs: Inputs, at: str, generator: torch.Generator) -> None:
+        x, self._at = features(inputs, at), at
+        self._soft = random_features(x, generator).requires_grad_()
+        self._hard, self._gradient = (
+            torch.zeros_like(x, memory_format=torch.contiguous_format) for _ in range(2)
+        )
+        self.parameters = [self._soft]
+
+    def render(self) -> Changed:
+        self._harden()
+        return {self._at: rendered(self._soft, self._hard, self._gradient, self._pull)}
+
+    def product(self, changed: Changed, weight: Float[Tensor, "features units"]) -> Tensor:
+        """Its gradient is made block by block.
+
+        Every product and `render` of this run share its memory: backward goes through one of them
+        at a time.
+        """
+        product = self._times(weight)
+        return rendered(self._soft, product, self._gradient, self._pull, weight)
+
+    def _times(self, weight: Tensor) -> Tensor:
+        return self._hard @ weight
+
+    @abstractmethod
+    def _harden(self) -> None:
+        """Write the hard values."""
+
+
 @dataclass(frozen=True)
-class BinaryFeatures(Vary):
+class BinaryFeatures(_Features):
     """Binary node features vary; the number of ones stays.
 
     Each entry has a soft value, started at the mean and spread of its column (Eq. 7),
@@ -36,176 +87,154 @@ class BinaryFeatures(Vary):
         margin: λ ≥ 0 of Eq. 10, the weight of mean(P (1 − P)) in the loss. As the equation
             stands, lowering it drives P towards 0 and 1, where the paper's words say it prevents
             that; 0 reproduces its numbers.
-        density: "fixed" keeps exactly the reference's number of ones, over the whole matrix;
-            "per_node" that of each node. "learned" lets the search
-            move it: no gradient reaches ρ in Eqs. 8–9 (a count is an integer), so ρ gets the
-            surrogate ∂L/∂ρ = n·d · mean of ∂L/∂X' over the entries nearest the threshold, the
-            next ones to be switched by a change of ρ. This surrogate is ours, not the paper's.
+        density: "fixed" keeps exactly the reference's number of ones, over all nodes of each
+            graph; "per_node" that of each node.
 
     Raises:
         InputError: A setting is out of range, or (on use) the features are not binary.
 
     Example:
-        >>> data = Data(x=torch.eye(3), edge_index=torch.tensor([[0, 1], [1, 2]]))
-        >>> variable = BinaryFeatures().start(data, torch.Generator().manual_seed(0))
-        >>> variable.render().x.sum() == data.x.sum()
-        tensor(True)
+        >>> from torch_geometric.data import Data
+        >>> inputs = Inputs(Data(x=torch.eye(3)))
+        >>> start = BinaryFeatures().random(inputs, "x", torch.Generator().manual_seed(0))
+        >>> start["x"].sum().item()
+        3.0
     """
 
     slope: float = 1.0
     margin: float = 0.0
-    density: Literal["fixed", "per_node", "learned"] = "fixed"
+    density: Literal["fixed", "per_node"] = "fixed"
 
     def __post_init__(self) -> None:
         if not (self.slope > 0 and math.isfinite(self.slope)):
             raise InputError(f"slope must be positive and finite; got {self.slope}. Try 1.0.")
         if not (self.margin >= 0 and math.isfinite(self.margin)):
             raise InputError(f"margin must be zero or more and finite; got {self.margin}. Try 0.0.")
-        if self.density not in ("fixed", "per_node", "learned"):
-            raise InputError(
-                f"density must be 'fixed', 'per_node' or 'learned'; got {self.density!r}."
-            )
+        if self.density not in ("fixed", "per_node"):
+            raise InputError(f"density must be 'fixed' or 'per_node'; got {self.density!r}.")
 
-    def check(self, data: Data) -> None:
-        x = _features(data)
+    @property
+    def swaps_ones(self) -> bool:
+        """Unless a margin is asked for, which only a soft search can lower."""
+        return self.margin == 0
+
+    def check(self, inputs: Inputs, at: str) -> None:
+        x, said = features(inputs, at), inputs.spelled(at)
         if not is_binary(x):
             odd = x[(x != 0) & (x != 1)]
             raise InputError(
-                f"BinaryFeatures needs data.x with entries 0 and 1 only; it holds {len(odd)} "
+                f"BinaryFeatures needs {said} with entries 0 and 1 only; it holds {len(odd)} "
                 f"others, such as {float(odd[0]):.4g}. Use vary=ContinuousFeatures()."
             )
         if not 0 < int(x.count_nonzero()) < x.numel():
             raise InputError(
-                "BinaryFeatures needs data.x with both zeros and ones; every entry is "
+                f"BinaryFeatures needs {said} with both zeros and ones; every entry is "
                 f"{int(x[0, 0])}, so its number of ones allows only the reference itself."
             )
 
-    def start(self, data: Data, generator: torch.Generator) -> "BinaryVariable":
-        self.check(data)
-        return BinaryVariable(self, data, generator)
-
-    def randoms(self, data: Data, generator: torch.Generator) -> Iterator[Data]:
-        return _redrawn(self.start(data, generator), _features(data), generator)
+    def start(self, inputs: Inputs, at: str, generator: torch.Generator) -> "BinaryVariable":
+        self.check(inputs, at)
+        return BinaryVariable(self, inputs, at, generator)
 
 
-class FeatureVariable(Variable):
-    """One run in which node features vary."""
+class BinaryVariable(_FeatureVariable):
+    """One run of `BinaryFeatures`: soft values of all entries."""
 
-    @abstractmethod
-    def product(self, graph: Data, weight: Float[Tensor, "features units"]) -> Tensor:
-        """X' W of the graph that `render` returned last, [nodes, units], with its gradient.
-
-        Ones and zeros are summed, not multiplied, and their gradient is made block by block, in
-        memory that every product and `render` of this run share: backward goes through one of
-        them at a time.
-        """
-
-
-class BinaryVariable(FeatureVariable):
-    """One run of `BinaryFeatures`: soft values, and the density if it is learned."""
-
-    def __init__(self, vary: BinaryFeatures, data: Data, generator: torch.Generator) -> None:
-        x = _features(data)
-        self._vary, self._data = vary, data
-        self._soft = random_features(x, generator).requires_grad_()
-        self._ones = int(x.count_nonzero())
-        self._by_node = x.count_nonzero(dim=1) if vary.density == "per_node" else None
-        self._hard, self._gradient = _like(x), _like(x)
-        self._places = torch.empty(0, dtype=torch.long, device=x.device)  # of the ones in `_hard`
+    def __init__(
+        self, vary: BinaryFeatures, inputs: Inputs, at: str, generator: torch.Generator
+    ) -> None:
+        super().__init__(inputs, at, generator)
+        self._vary, self._units = vary, inputs.units_of(at)
+        self._pull = sigmoid_pull(vary.slope)
+        there = inputs[at] != 0
+        self._ones = int(there.sum())
+        self._by_group: Tensor | None = None  # ones of each node or graph, where these are fixed
+        if vary.density == "per_node":
+            self._by_group = there.sum(dim=1)
+        elif self._units.graphs > 1:
+            self._by_group = self._units.total(there.long())
+        self._padded: tuple[Tensor, Tensor] | None = None
+        self._places = torch.empty(0, dtype=torch.long, device=there.device)  # of the hard ones
         self._threshold = self._guess = -math.inf
-        self.parameters = [self._soft]
-        if vary.density == "learned":
-            self._density_logit = torch.logit(x.double().mean()).to(x).requires_grad_()
-            self.parameters.append(self._density_logit)
 
-    def render(self) -> Data:
-        density = None
-        if self._vary.density == "learned":
-            density = self._density_logit.sigmoid()
-            entries = self._hard.numel()
-            self._ones = min(max(round(float(density.detach()) * entries), 1), entries - 1)
-        self._place_ones()
-        x = rendered(self._soft, self._hard, self._gradient, self._pull)
-        if density is not None:
-            x = cast(Tensor, _Density.apply(x, density, self._soft.detach(), self._ones))
-        return with_features(self._data, x)
-
-    def product(self, graph: Data, weight: Float[Tensor, "features units"]) -> Tensor:
-        if self._vary.density == "learned":
-            return graph["x"] @ weight
+    def _times(self, weight: Tensor) -> Tensor:
+        """Ones and zeros are summed, not multiplied."""
         nodes, width = self._hard.shape
         first = torch.searchsorted(
             self._places, width * torch.arange(nodes, device=self._places.device)
         )
-        product = F.embedding_bag(self._places % width, weight, first, mode="sum")
-        return rendered_product(self._soft, product, weight, self._gradient, self._pull)
+        return F.embedding_bag(self._places % width, weight, first, mode="sum")
 
-    def _pull(self, soft: Tensor, gradient: Tensor, out: Tensor) -> None:
-        """dP/dX_soft = s P (1 − P)."""
-        slope = self._vary.slope
-        p = torch.sigmoid(soft if slope == 1 else soft * slope)
-        torch.ops.aten.sigmoid_backward.grad_input(gradient, p, grad_input=out)
-        if slope != 1:
-            out.mul_(slope)
-
-    def _place_ones(self) -> None:
+    def _harden(self) -> None:
         # The sigmoid is monotone: the largest entries of P are the largest of X_soft.
-        soft, hard = self._soft.detach().view(-1), self._hard.view(-1)
+        soft, hard = self._soft.detach(), self._hard.view(-1)
         hard.index_fill_(0, self._places, 0)
-        if self._by_node is not None:
-            self._places = _largest_of_rows(self._soft.detach(), self._by_node)
-            hard.index_fill_(0, self._places, 1)
-            return
-        self._places = largest(soft, self._ones, guess=self._guess)
+        if self._by_group is None:
+            self._places = self._largest(soft.view(-1))
+        elif self._vary.density == "per_node":
+            self._places = _largest_of_rows(soft, self._by_group)
+        else:
+            self._places = self._largest_of_graphs(soft, self._by_group)
         hard.index_fill_(0, self._places, 1)
+
+    def _largest(self, soft: Float[Tensor, " entries"]) -> Int[Tensor, " count"]:
+        places = largest(soft, self._ones, guess=self._guess)
         # From step to step the threshold drifts a little, and mostly steadily.
-        threshold = float(soft[self._places].min())
+        threshold = float(soft[places].min())
         self._guess = threshold - 3 * abs(threshold - self._threshold)
         self._threshold = threshold
+        return places
+
+    def _largest_of_graphs(
+        self, values: Matrix, counts: Int[Tensor, " graphs"]
+    ) -> Int[Tensor, " count"]:
+        if self._padded is None:
+            self._padded = _padded(self._units, values.shape[1])
+        places, there = self._padded
+        by_graph = values.reshape(-1)[places].masked_fill_(~there, -math.inf)
+        graphs, chosen = _largest_of_each(by_graph, counts)
+        return places[graphs, chosen].sort().values
 
     def penalty(self) -> Tensor | None:
         if self._vary.margin == 0:
             return None
         p = torch.sigmoid(self._vary.slope * self._soft)
-        return self._vary.margin * (p * (1 - p)).mean()
+        # The mean over each graph's entries, as the loss is a sum over the graphs.
+        by_graph = self._units.total(p * (1 - p)) / (self._units.counts * p.shape[1])
+        return self._vary.margin * by_graph.sum()
 
 
-class _Density(Function):
-    """Passes X' on; backward, ρ gets its surrogate gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Matrix, density: Tensor, soft: Matrix, ones: int) -> Tensor:
-        ctx.save_for_backward(soft)
-        ctx.ones = ones
-        return x.view_as(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (soft,) = ctx.saved_tensors
-        marginal = _marginal(soft.view(-1), ctx.ones)
-        return grads[0], soft.numel() * grads[0].reshape(-1)[marginal].mean(), None, None
+def _padded(units: Units, width: int) -> tuple[Tensor, Tensor]:
+    """Where the entries of each graph stand in a matrix, [graphs, most], and which there are."""
+    rows, order = int(units.counts.max()), units.graph.argsort(stable=True)
+    places = torch.zeros(units.graphs, rows, dtype=torch.long, device=order.device)
+    there = torch.zeros_like(places, dtype=torch.bool)
+    at = units.graph[order], units.within(order)
+    places[at], there[at] = order, True
+    columns = torch.arange(width, device=order.device)
+    entries = (places[:, :, None] * width + columns).flatten(1)
+    return entries, there.repeat_interleave(width, dim=1)
 
 
 def _largest_of_rows(values: Matrix, counts: Int[Tensor, " nodes"]) -> Int[Tensor, " count"]:
     """Flat indices of the `counts` largest values of each row, ascending."""
+    rows, columns = _largest_of_each(values, counts)
+    return (rows * values.shape[1] + columns).sort().values
+
+
+def _largest_of_each(
+    values: Matrix, counts: Int[Tensor, " rows"]
+) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
+    """Rows and columns of the `counts` largest values of each row."""
     most = int(counts.max())
     order = values.topk(most, dim=1).indices
-    rows, ranks = (torch.arange(most, device=values.device) < counts[:, None]).nonzero(
-        as_tuple=True
-    )
-    return (rows * values.shape[1] + order[rows, ranks]).sort().values
-
-
-def _marginal(values: Tensor, ones: int) -> Tensor:
-    band = max(1, ones // 20)
-    order = largest(values, min(ones + band, len(values)))
-    inner = values[order].argsort()[: min(2 * band, len(order))]
-    return order[inner]
+    wanted = torch.arange(most, device=values.device) < counts[:, None]
+    rows, ranks = wanted.nonzero(as_tuple=True)
+    return rows, order[rows, ranks]
 
 
 @dataclass(frozen=True)
-class ContinuousFeatures(Vary):
+class ContinuousFeatures(_Features, Bounded):
     """Real-valued node features vary within bounds.
 
     Started at the mean and spread of each column (Eq. 7) and clipped to the bounds:
@@ -223,75 +252,42 @@ class ContinuousFeatures(Vary):
         InputError: The bounds leave nothing between them, or the reference lies outside them.
 
     Example:
-        >>> data = Data(x=torch.rand(30, 2), edge_index=torch.tensor([[0, 1], [1, 2]]))
-        >>> variable = ContinuousFeatures(high=1.0).start(data, torch.Generator().manual_seed(0))
-        >>> x = variable.render().x
+        >>> from torch_geometric.data import Data
+        >>> inputs, generator = Inputs(Data(x=torch.rand(30, 2))), torch.Generator().manual_seed(0)
+        >>> x = ContinuousFeatures(high=1.0).random(inputs, "x", generator)["x"]
         >>> bool((x >= 0).all() and (x <= 1).all())
         True
     """
 
-    low: float | None = 0.0
-    high: float | None = None
-
-    def __post_init__(self) -> None:
-        if any(bound is not None and math.isnan(bound) for bound in (self.low, self.high)):
-            raise InputError(
-                f"low and high must be numbers; got low={self.low}, high={self.high}. "
-                "None leaves a side open."
-            )
-        if self.low is not None and self.high is not None and not self.low < self.high:
-            raise InputError(
-                f"low must be less than high; got low={self.low}, high={self.high}. "
-                "None leaves a side open."
-            )
-
     @property
     def bounds(self) -> tuple[float, float]:
         """Least and greatest value, infinite where there is none."""
-        low = -math.inf if self.low is None else self.low
-        return low, math.inf if self.high is None else self.high
+        return self.limits
 
-    def check(self, data: Data) -> None:
-        x = _features(data)
-        least, greatest = float(x.min()), float(x.max())
-        if (self.low is not None and least < self.low) or (
-            self.high is not None and greatest > self.high
-        ):
-            raise InputError(
-                f"ContinuousFeatures(low={self.low}, high={self.high}) must hold the reference; "
-                f"data.x goes from {least:.4g} to {greatest:.4g}. Widen the bounds, or use None."
-            )
+    def check(self, inputs: Inputs, at: str) -> None:
+        self.check_within(features(inputs, at), inputs.spelled(at))
 
-    def start(self, data: Data, generator: torch.Generator) -> "ContinuousVariable":
-        self.check(data)
-        return ContinuousVariable(self, data, generator)
-
-    def randoms(self, data: Data, generator: torch.Generator) -> Iterator[Data]:
-        return _redrawn(self.start(data, generator), _features(data), generator)
+    def start(self, inputs: Inputs, at: str, generator: torch.Generator) -> "ContinuousVariable":
+        self.check(inputs, at)
+        return ContinuousVariable(self, inputs, at, generator)
 
 
-class ContinuousVariable(FeatureVariable):
+class ContinuousVariable(_FeatureVariable):
     """One run of `ContinuousFeatures`."""
 
-    def __init__(self, vary: ContinuousFeatures, data: Data, generator: torch.Generator) -> None:
-        x = _features(data)
-        self._vary, self._data = vary, data
-        self._soft = random_features(x, generator).requires_grad_()
-        self._hard, self._gradient = _like(x), _like(x)
-        self.parameters = [self._soft]
+    def __init__(
+        self, vary: ContinuousFeatures, inputs: Inputs, at: str, generator: torch.Generator
+    ) -> None:
+        super().__init__(inputs, at, generator)
+        self._bounds = vary.bounds
+        self._pull = self._within
 
-    def render(self) -> Data:
-        torch.clamp(self._soft.detach(), *self._vary.bounds, out=self._hard)
-        x = rendered(self._soft, self._hard, self._gradient, self._pull)
-        return with_features(self._data, x)
+    def _harden(self) -> None:
+        torch.clamp(self._soft.detach(), *self._bounds, out=self._hard)
 
-    def product(self, graph: Data, weight: Float[Tensor, "features units"]) -> Tensor:
-        product = graph["x"].detach() @ weight
-        return rendered_product(self._soft, product, weight, self._gradient, self._pull)
-
-    def _pull(self, soft: Tensor, gradient: Tensor, out: Tensor) -> None:
+    def _within(self, soft: Tensor, gradient: Tensor, out: Tensor) -> None:
         """No gradient passes an entry at a bound."""
-        low, high = self._vary.bounds
+        low, high = self._bounds
         torch.ops.aten.threshold_backward.grad_input(gradient, soft, low, grad_input=out)
         if high < math.inf:
             out.mul_(soft < high)
@@ -309,44 +305,37 @@ def _moments(x: Matrix) -> tuple[Tensor, Tensor]:
     return mean, x.std(dim=0) if len(x) > 1 else torch.zeros_like(mean)
 
 
-def _redrawn(variable: FeatureVariable, x: Matrix, generator: torch.Generator) -> Iterator[Data]:
-    """What the variable renders, and then again with other soft values, in the same memory."""
-    mean, spread = _moments(x)
-    soft, noise = variable.parameters[0].detach(), torch.empty(x.shape, dtype=x.dtype)
-    while True:
-        yield variable.render()
-        soft.copy_(noise.normal_(generator=generator)).mul_(spread).add_(mean)
-
-
-def with_features(data: Data, x: Matrix) -> Data:
-    """The same graph with other features; everything else is shared, not copied."""
-    graph = copy.copy(data)
-    graph.x = x
-    return graph
-
-
 def is_binary(x: Matrix) -> bool:
     """Whether every entry is 0 or 1."""
     return bool(((x == 0) | (x == 1)).all())
 
 
-def vary_features(data: Data) -> BinaryFeatures | ContinuousFeatures:
-    """What varies when nothing is said: read from `data.x`.
+def vary_features(inputs: Inputs, at: str = "x") -> BinaryFeatures | ContinuousFeatures:
+    """What varies when nothing is said: read from the features.
 
     Entries that are all 0 or 1 are `BinaryFeatures`; others are `ContinuousFeatures`, from 0 up
     if no entry is negative, else unbounded.
     """
-    x = _features(data)
+    x = features(inputs, at)
     if is_binary(x):
         return BinaryFeatures()
     return ContinuousFeatures(low=0.0 if float(x.min()) >= 0 else None)
 
 
-def _features(data: Data) -> Matrix:
-    if data.x is None:
-        raise InputError("data.x must be a floating point matrix [nodes, features]; data has none.")
-    return data.x.detach()
+def features(inputs: Inputs, at: str) -> Matrix:
+    """A feature matrix, without its gradient.
 
-
-def _like(x: Matrix) -> Matrix:
-    return torch.zeros_like(x, memory_format=torch.contiguous_format)
+    Raises:
+        InputError: It is no dense floating point matrix with at least one entry.
+    """
+    x, said = inputs[at], inputs.spelled(at)
+    wanted = f"{said} must be a dense floating point matrix [rows, features] to vary"
+    if x.layout != torch.strided:
+        raise InputError(f"{wanted}; got {x.layout}. Convert it with {said}.to_dense().")
+    if not x.is_floating_point():
+        raise InputError(f"{wanted}; got {describe(x)}. Convert it with {said}.float().")
+    if x.dim() != 2:
+        raise InputError(f"{wanted}; got {describe(x)}. Reshape it to one row a node.")
+    if x.numel() == 0:
+        raise InputError(f"{wanted}, with at least one entry; got {describe(x)}.")
+    return x.detach()

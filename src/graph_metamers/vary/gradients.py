@@ -19,74 +19,61 @@ Pull = Callable[[Tensor, Tensor, Tensor], None]
 BLOCK_ENTRIES = 1 << 18  # for each thread
 
 
-def rendered(soft: Matrix, values: Matrix, gradient: Matrix, pull: Pull) -> Matrix:
-    """X', which is `values`, with a gradient that reaches X_soft.
-
-    Args:
-        soft: X_soft.
-        values: X'. It is not copied.
-        gradient: Memory for ∂L/∂X_soft; it is used again and again.
-        pull: Turns ∂L/∂X' of a block into ∂L/∂X_soft.
-    """
-    return _Rendered.apply(soft, values, gradient, pull)  # pyright: ignore[reportReturnType]
-
-
-def rendered_product(
+def rendered(
     soft: Matrix,
-    product: Float[Tensor, "nodes units"],
-    weight: Float[Tensor, "features units"],
+    values: Float[Tensor, "nodes units"],
     gradient: Matrix,
     pull: Pull,
+    weight: Float[Tensor, "features units"] | None = None,
 ) -> Float[Tensor, "nodes units"]:
-    """X' W, which is `product`, with a gradient that reaches X_soft but not W.
+    """X', or X' W, which is `values`, with a gradient that reaches X_soft but not W.
 
-    ∂L/∂X' is as large as X' and never there as a whole.
+    With W, ∂L/∂X' is as large as X' and never there as a whole.
 
     Args:
         soft: X_soft.
-        product: X' W.
-        weight: W.
-        gradient: As in `rendered`.
-        pull: As in `rendered`.
+        values: X', or X' W where there is a W. It is not copied.
+        gradient: Memory for ∂L/∂X_soft; it is used again and again.
+        pull: Turns ∂L/∂X' of a block into ∂L/∂X_soft.
+        weight: W, or None.
     """
-    return _RenderedProduct.apply(  # pyright: ignore[reportReturnType]
-        soft, product, weight, gradient, pull
-    )
+    return _Rendered.apply(soft, values, gradient, pull, weight)  # pyright: ignore[reportReturnType]
 
 
 class _Rendered(Function):
     @staticmethod
-    def forward(ctx: Any, soft: Matrix, values: Matrix, gradient: Matrix, pull: Pull) -> Tensor:
-        ctx.save_for_backward(soft)
+    def forward(
+        ctx: Any, soft: Matrix, values: Tensor, gradient: Matrix, pull: Pull, weight: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(soft, weight)
         ctx.gradient, ctx.pull = gradient, pull
         return values.view_as(values)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (soft,) = ctx.saved_tensors
-        for row, g, out in _blocks(soft, grads[0], ctx.gradient):
-            ctx.pull(row, g, out)
-        return ctx.gradient, None, None, None
-
-
-class _RenderedProduct(Function):
-    @staticmethod
-    def forward(
-        ctx: Any, soft: Matrix, product: Tensor, weight: Tensor, gradient: Matrix, pull: Pull
-    ) -> Tensor:
-        ctx.save_for_backward(soft, weight)
-        ctx.gradient, ctx.pull = gradient, pull
-        return product.view_as(product)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         soft, weight = ctx.saved_tensors
         for row, g, out in _blocks(soft, grads[0], ctx.gradient):
-            torch.mm(g, weight.T, out=out)
-            ctx.pull(row, out, out)
+            ctx.pull(row, g if weight is None else torch.mm(g, weight.T, out=out), out)
         return ctx.gradient, None, None, None, None
+
+
+def sigmoid_pull(slope: float) -> Pull:
+    """The pull of P = sigmoid(s · X_soft), dP/dX_soft = s P (1 − P).
+
+    >>> soft, hard = torch.zeros(1, 1, requires_grad=True), torch.ones(1, 1)
+    >>> rendered(soft, hard, torch.empty(1, 1), sigmoid_pull(1.0)).backward()
+    >>> soft.grad
+    tensor([[0.2500]])
+    """
+
+    def pull(soft: Tensor, gradient: Tensor, out: Tensor) -> None:
+        p = torch.sigmoid(soft if slope == 1 else soft * slope)
+        torch.ops.aten.sigmoid_backward.grad_input(gradient, p, grad_input=out)
+        if slope != 1:
+            out.mul_(slope)
+
+    return pull
 
 
 def _blocks(soft: Matrix, *others: Tensor) -> Iterable[tuple[Tensor, ...]]:

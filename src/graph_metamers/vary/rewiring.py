@@ -1,14 +1,16 @@
 """Edges that are exchanged many at a time, in memory O(edges)."""
 
-import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch_geometric.data import Data
 
-Pairs = Int[Tensor, "2 pairs"]
+from graph_metamers.inputs import Inputs
+from graph_metamers.units import place_within
+from graph_metamers.vary.pairs import EdgePairs, Pairs, holds
+
 SHUFFLES = 300  # rounds of random exchange before what was reached is taken
 ROUNDS = 3  # of greedy choice among proposals that share nodes
 
@@ -41,55 +43,19 @@ class Exchanges:
         return Exchanges(*(getattr(self, f.name)[..., chosen] for f in fields(self)))
 
     @classmethod
-    def joined(cls, parts: "list[Exchanges]") -> "Exchanges":
+    def joined(cls, parts: "Sequence[Exchanges]") -> "Exchanges":
         """Those of all parts, which are of one kind."""
         return cls(*(torch.cat([getattr(p, f.name) for p in parts], -1) for f in fields(cls)))
 
 
-class Rewiring:
-    """The edges of a graph as pairs of nodes, ready to be exchanged.
+class Rewiring(EdgePairs):
+    """Edges as pairs, ready to be exchanged; see `EdgePairs`."""
 
-    Self-loops stay. Of an undirected graph a pair (u, v) with u < v stands for both directions.
-
-    Args:
-        data: The reference graph, without repeated edges.
-    """
-
-    def __init__(self, data: Data) -> None:
-        edges: Tensor = data["edge_index"]
-        self.nodes = len(data["x"])
-        self.undirected = is_symmetric(edges, self.nodes)
-        loops = edges[0] == edges[1]
-        self._data, self._loops = data, edges[:, loops]
-        self.pairs = edges[:, edges[0] < edges[1] if self.undirected else ~loops].clone()
-        self._sorted = self.keys(self.pairs).sort().values
-        self._reference = self._sorted
+    def __init__(self, inputs: Inputs, at: str) -> None:
+        super().__init__(inputs, at)
+        self._pools = _Pools.of(self._groups)
         degree = torch.bincount(self.pairs.reshape(-1), minlength=self.nodes)
         self._seats = degree.clamp(min=1)
-
-    def keys(self, pairs: Int[Tensor, "2 *some"]) -> Int[Tensor, "*some"]:
-        """One number for each pair, the same for (v, u) where edges have no direction."""
-        u, v = pairs[0], pairs[1]
-        if self.undirected:
-            u, v = torch.minimum(u, v), torch.maximum(u, v)
-        return u * self.nodes + v
-
-    def graph(self, pairs: Pairs | None = None) -> Data:
-        """The graph with these pairs, by default its own."""
-        pairs = self.pairs if pairs is None else pairs
-        parts = [pairs, *([pairs.flip(0)] if self.undirected else []), self._loops]
-        graph = copy.copy(self._data)
-        graph.edge_index = torch.cat(parts, dim=1)
-        return graph
-
-    def in_reference(self, pairs: Int[Tensor, "2 *some"]) -> Bool[Tensor, "*some"]:
-        """Which pairs the reference has too."""
-        return _holds(self._reference, self.keys(pairs))
-
-    def place(self, pairs: Pairs) -> None:
-        """Take these pairs for the edges."""
-        self.pairs = pairs
-        self._sorted = self.keys(pairs).sort().values
 
     def exchanged(self, exchanges: Exchanges) -> Pairs:
         """The pairs after all exchanges."""
@@ -105,7 +71,7 @@ class Rewiring:
             generator: Chooses which ends of undirected edges are exchanged.
         """
         (a, c), (b, d) = self.pairs[:, slots]
-        if self.undirected:
+        if self.undirected and not self._sided:
             turned = _coins(len(c), generator).to(c.device)
             c, d = torch.where(turned, d, c), torch.where(turned, c, d)
         ends = torch.stack([a, b, c, d])
@@ -118,26 +84,27 @@ class Rewiring:
         return Exchanges(slots, new, ends, receivers, comes, goes)
 
     def moves(
-        self, slots: Int[Tensor, " tries"], d: Int[Tensor, " tries"], generator: torch.Generator
+        self, slots: Int[Tensor, " tries"], d: Int[Tensor, "2 tries"], generator: torch.Generator
     ) -> Exchanges:
         """(a, b) → (a, d): an edge gets another end, the number of edges stays.
 
         Args:
             slots: Place of the pair of each.
-            d: The new end of each.
+            d: The new end of each, should the first or the second of the pair go.
             generator: Chooses which end stays.
         """
         a, b = self.pairs[:, slots]
         turned = _coins(len(a), generator).to(a.device)
         a, b = torch.where(turned, b, a), torch.where(turned, a, b)  # a stays, b goes
+        d = torch.where(turned, d[0], d[1])
         none = torch.full_like(a, -1)
         ends = torch.stack([a, b, d])
+        new = torch.stack([torch.where(turned, d, a), torch.where(turned, a, d)])
         if self.undirected:
-            new = torch.stack([a, d])
+            new = new if self._sided else torch.stack([a, d])
             receivers = ends
             comes, goes = torch.stack([d, none, a]), torch.stack([b, a, none])
         else:  # b → a becomes d → a where turned, a → b becomes a → d elsewhere
-            new = torch.stack([torch.where(turned, d, a), torch.where(turned, a, d)])
             receivers = torch.stack([torch.where(turned, a, b), torch.where(turned, a, d)])
             comes = torch.stack([torch.where(turned, d, none), torch.where(turned, none, a)])
             goes = torch.stack([torch.where(turned, b, a), none])
@@ -154,7 +121,7 @@ class Rewiring:
             keep: The share of the reference's edges that may be there.
         """
         new = exchanges.new
-        fine = (new[0] != new[1]).all(dim=0) & ~_holds(self._sorted, self.keys(new)).any(dim=0)
+        fine = (new[0] != new[1]).all(dim=0) & ~holds(self._sorted, self.keys(new)).any(dim=0)
         if len(exchanges.slots) == 2:
             fine &= self.keys(new[:, 0]) != self.keys(new[:, 1])
         if keep < 1:
@@ -201,10 +168,10 @@ class Rewiring:
         again = everywhere
         for _ in range(SHUFFLES):
             chosen = pairs[:, again]
-            if self.undirected:
+            if self.undirected and not self._sided:
                 turned = _coins(len(again), generator).to(pairs.device)
                 chosen = torch.where(turned, chosen.flip(0), chosen)
-            order = torch.randperm(len(again), generator=generator).to(pairs.device)
+            order = self._shuffled(self.graph_of_pairs[again], generator)
             pairs = pairs.index_copy(1, again, torch.stack([chosen[0], chosen[1, order]]))
             bad = self._misplaced(pairs, keep, generator)
             if len(bad) == 0:
@@ -247,15 +214,123 @@ class Rewiring:
         kept = int(self.in_reference(self.pairs).sum())
         return max(0, kept - int(keep * self.pairs.shape[1]))
 
-    def random_nodes(self, count: int, generator: torch.Generator) -> Int[Tensor, " count"]:
-        """Nodes, all equally likely."""
-        return torch.randint(self.nodes, (count,), generator=generator).to(self.pairs.device)
+    def scatter(self, generator: torch.Generator, *, keep: float) -> None:
+        """Random pairs, as many in each graph, all equally likely but for those that may not stay.
+
+        Where a graph is so dense that too few others are found, edges of the reference stay.
+        """
+        if self._pools is None:
+            self.place(self._uniform(generator, keep))
+            return
+        pairs, open_slots = self.pairs, torch.arange(self.pairs.shape[1], device=self.pairs.device)
+        for _ in range(SHUFFLES):
+            drawn = torch.stack([self._pools.draw(ends, generator) for ends in self.pairs])
+            pairs = pairs.index_copy(1, open_slots, drawn[:, open_slots])
+            open_slots = self._misplaced(pairs, keep, generator)
+            if len(open_slots) == 0:
+                self.place(pairs)
+                return
+        full = torch.zeros(self.graphs, dtype=torch.bool, device=pairs.device)
+        full[self.graph_of_pairs[open_slots]] = True
+        self.place(torch.where(full[self.graph_of_pairs], self.pairs, pairs))
+
+    def _uniform(self, generator: torch.Generator, keep: float) -> Pairs:
+        count, device = self.pairs.shape[1], self.pairs.device
+        found = torch.empty(0, dtype=torch.long, device=device)
+        for _ in range(100):
+            if len(found) >= count:
+                break
+            u, v = torch.randint(self.nodes, (2, 2 * count + 64), generator=generator).to(device)
+            pairs = torch.stack([u, v])[:, u != v]
+            if keep < 1:
+                pairs = pairs[:, ~self.in_reference(pairs)]
+            found = torch.cat([found, self.keys(pairs)]).unique()
+        order = torch.randperm(len(found), generator=generator)[:count].to(device)
+        pairs = torch.stack([found[order] // self.nodes, found[order] % self.nodes])
+        # A dense graph: what is missing are edges of the reference.
+        kept = torch.randperm(count, generator=generator)[: count - len(order)].to(device)
+        return torch.cat([pairs, self.pairs[:, kept]], dim=1)
+
+    def partners(
+        self, slots: Int[Tensor, " tries"], generator: torch.Generator, *, pool: int
+    ) -> Int[Tensor, " tries"]:
+        """For each pair another one of its graph, at random.
+
+        Args:
+            slots: Places of pairs.
+            generator: The only source of chance.
+            pool: From how many they are drawn, so that all that is read of them stays in the
+                processor's cache; of several graphs from all.
+        """
+        if self.graphs == 1:
+            return _drawn_from(pool, self.pairs.shape[1], slots, generator)
+        pairs = _Pools.grouped(self.graph_of_pairs, self.graphs)
+        return pairs.draw(slots, generator)
+
+    def new_ends(
+        self, slots: Int[Tensor, " tries"], generator: torch.Generator, *, pool: int
+    ) -> Int[Tensor, "2 tries"]:
+        """For each end of each pair another node of its graph and side, at random."""
+        if self._pools is None:
+            return _drawn_from(pool, self.nodes, slots, generator).expand(2, -1)
+        return torch.stack([self._pools.draw(ends, generator) for ends in self.pairs[:, slots]])
 
     def random_slots(self, generator: torch.Generator) -> Int[Tensor, "2 tries"]:
-        """All places in random order, two and two."""
+        """All places in random order, two and two of one graph."""
         count = self.pairs.shape[1]
-        order = torch.randperm(count, generator=generator)[: count // 2 * 2]
-        return order.view(2, -1).to(self.pairs.device)
+        order = torch.randperm(count, generator=generator).to(self.pairs.device)
+        if self.graphs == 1:
+            return order[: count // 2 * 2].view(2, -1)
+        order = order[self.graph_of_pairs[order].argsort(stable=True)]
+        place = place_within(self.graph_of_pairs[order], self.graphs)
+        first = (place % 2 == 0).nonzero().view(-1)
+        first = first[first + 1 < count]
+        first = first[self.graph_of_pairs[order[first]] == self.graph_of_pairs[order[first + 1]]]
+        return torch.stack([order[first], order[first + 1]])
+
+    def _shuffled(self, graph: Tensor, generator: torch.Generator) -> Int[Tensor, " some"]:
+        """A random order that mixes the entries of each graph among themselves."""
+        order = torch.randperm(len(graph), generator=generator).to(graph.device)
+        if self.graphs == 1:
+            return order
+        mixed = torch.empty_like(order)
+        mixed[graph.argsort(stable=True)] = order[graph[order].argsort(stable=True)]
+        return mixed
+
+
+@dataclass(frozen=True, eq=False)
+class _Pools:
+    """Nodes, or pairs, in groups from which another of the same group is drawn."""
+
+    group: Int[Tensor, " members"]
+    members: Int[Tensor, " members"]  # sorted by group
+    first: Int[Tensor, " groups"]
+    sizes: Int[Tensor, " groups"]
+
+    @classmethod
+    def of(cls, labels: Tensor) -> "_Pools | None":
+        """Groups of equal labels; None where there is one."""
+        values, group = labels.unique(return_inverse=True)
+        return cls.grouped(group, len(values)) if len(values) > 1 else None
+
+    @classmethod
+    def grouped(cls, group: Tensor, count: int) -> "_Pools":
+        """Groups by number."""
+        sizes = torch.bincount(group, minlength=count)
+        return cls(group, group.argsort(stable=True), sizes.cumsum(0) - sizes, sizes)
+
+    def draw(self, of: Tensor, generator: torch.Generator) -> Tensor:
+        """For each member another of its group, or itself, at random."""
+        chance = torch.rand(of.shape, generator=generator, dtype=torch.float64).to(of.device)
+        group = self.group[of]
+        return self.members[self.first[group] + (chance * self.sizes[group]).long()]
+
+
+def _drawn_from(
+    pool: int, count: int, like: Tensor, generator: torch.Generator
+) -> Int[Tensor, " tries"]:
+    few = torch.randint(count, (min(count, pool),), generator=generator)
+    return few[torch.randint(len(few), like.shape, generator=generator)].to(like)
 
 
 def disjoint(
@@ -282,18 +357,6 @@ def disjoint(
         used[touched[:, won].reshape(-1)] = True
         rank = rank.masked_fill(used[touched].any(dim=0), last)
     return chosen.nonzero().view(-1)
-
-
-def is_symmetric(edges: Int[Tensor, "2 edges"], nodes: int) -> bool:
-    """Whether every edge also goes the other way."""
-    there = (edges[0] * nodes + edges[1]).unique()
-    back = (edges[1] * nodes + edges[0]).unique()
-    return torch.equal(there, back)
-
-
-def _holds(values: Int[Tensor, " sorted"], keys: Tensor) -> Tensor:
-    places = torch.searchsorted(values, keys.contiguous()).clamp(max=len(values) - 1)
-    return values[places] == keys
 
 
 def _coins(count: int, generator: torch.Generator) -> Bool[Tensor, " count"]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Int8
@@ -12,14 +12,14 @@ from torch_geometric.utils import degree
 
 from graph_metamers.errors import InputError, check_count
 from graph_metamers.zoo.distances import path_lengths
-from graph_metamers.zoo.models import ACTIVATIONS, NORMS, Activation, Norm, check_options, drop
+from graph_metamers.zoo.models import Model, Norm, check_heads, drop
 from graph_metamers.zoo.settings import Training
 
 CHUNK_ENTRIES = 1 << 21  # attention weights in memory at a time, for all heads together
 MAX_DEGREE = 64
 
 
-class Graphormer(nn.Module):
+class Graphormer(Model):
     """A node-level variant of Graphormer (Ying et al., NeurIPS 2021).
 
     A linear map of the features plus embeddings of in- and out-degree (their centrality
@@ -42,24 +42,19 @@ class Graphormer(nn.Module):
     Args:
         in_features: Features of a node.
         classes: Number of classes.
-        hidden: Units of each block.
-        depth: Number of blocks K.
-        heads: Attention heads; `hidden` is the width of all of them together.
-        activation: The feed-forward network's nonlinearity, one of `ACTIVATIONS`.
+        hidden: Units of each block, of all heads together.
+        heads: Attention heads.
         residual: Whether attention and feed-forward network are added to their inputs.
-        dropout: Share of inputs and of each branch's output that training drops, in [0, 1).
         norm: "layer" (the original's) or "batch" before each, None for none.
         cap: Distance from which on all are alike.
         sample: Nodes that training draws at random, beside the labelled and their neighbours.
-
-    Raises:
-        InputError: An option is unknown or out of range.
+        **options: Those of `Model`.
     """
 
-    name: ClassVar[str] = "graphormer"
-    summary: ClassVar[str] = "attention over all nodes, our node-level variant (Ying et al. 2021)"
+    name = "graphormer"
+    summary = "attention over all nodes, our node-level variant (Ying et al. 2021)"
     # Fewer looks at the validation nodes, each of which costs an attention over all nodes.
-    default_training: ClassVar[Training] = Training(epochs=300, patience=100, validate_every=10)
+    default_training = Training(epochs=300, patience=100, validate_every=10)
 
     def __init__(
         self,
@@ -67,52 +62,36 @@ class Graphormer(nn.Module):
         classes: int,
         *,
         hidden: int = 32,
-        depth: int = 2,
         heads: int = 2,
-        activation: Activation = "relu",
         residual: bool = True,
-        dropout: float = 0.5,
         norm: Norm | None = "layer",
         cap: int = 8,
         sample: int = 1024,
+        **options: Any,
     ) -> None:
-        super().__init__()
-        counts = {"hidden": hidden, "depth": depth, "heads": heads, "sample": sample}
-        for name, value in counts.items():
-            check_count(name, value)
-        check_options(activation, dropout, norm)
-        if hidden % heads:
-            raise InputError(f"hidden must be a multiple of heads={heads}; got {hidden}.")
+        super().__init__(hidden=hidden, residual=residual, norm=norm, **options)
+        check_heads(hidden, heads)
+        check_count("sample", sample)
         if not 1 <= cap <= 120:
             raise InputError(f"cap must be between 1 and 120; got {cap}.")
-        self._cap, self._dropout, self._sample = cap, dropout, sample
+        self._cap, self._sample = cap, sample
         self.embed = nn.Linear(in_features, hidden)
         self.in_degree = nn.Embedding(MAX_DEGREE + 1, hidden)
         self.out_degree = nn.Embedding(MAX_DEGREE + 1, hidden)
         for embedding in (self.in_degree, self.out_degree):
             nn.init.normal_(embedding.weight, std=0.02)
-        self._depth = depth
-        for k in range(depth):
-            self.add_module(
-                f"layer{k + 1}",
-                Block(
-                    Attention(hidden, heads, cap + 2),
-                    nn.Sequential(
-                        nn.Linear(hidden, 2 * hidden),
-                        ACTIVATIONS[activation](),
-                        nn.Linear(2 * hidden, hidden),
-                    ),
-                    norms=(_norm(norm, hidden), _norm(norm, hidden)),
-                    residual=residual,
-                    dropout=dropout,
-                ),
+        for name in self.layer_names:
+            attention = Attention(hidden, heads, cap + 2)
+            wide, narrow = nn.Linear(hidden, 2 * hidden), nn.Linear(2 * hidden, hidden)
+            block = Block(
+                attention,
+                nn.Sequential(wide, self.sigma(), narrow),
+                norms=(self._normed_or_not(hidden), self._normed_or_not(hidden)),
+                residual=residual,
+                dropout=self._dropout,
             )
-        self.head = nn.Sequential(_norm(norm, hidden), nn.Linear(hidden, classes))
-
-    @property
-    def layer_names(self) -> list[str]:
-        """Names of the layers, first to last, as `layer=` takes them."""
-        return [f"layer{k + 1}" for k in range(self._depth)]
+            self.add_module(name, block)
+        self.head = nn.Sequential(self._normed_or_not(hidden), nn.Linear(hidden, classes))
 
     def forward(
         self, x: Float[Tensor, "nodes features"], edge_index: Tensor
@@ -120,7 +99,7 @@ class Graphormer(nn.Module):
         """Class scores of x, edge_index [2, edges]."""
         distance = path_lengths(edge_index, len(x), self._cap).to(x.device)
         h = self.embed(drop(x, self._dropout, self.training)) + self._centrality(edge_index, len(x))
-        return self._classified(h, distance)
+        return self.head(self.through_layers(h, distance))
 
     def sampled(
         self,
@@ -148,7 +127,8 @@ class Graphormer(nn.Module):
 
         h = self.embed(drop(x[chosen], self._dropout, self.training))
         h = h + self._centrality(edge_index, len(x))[chosen]
-        return self._classified(h, distance[chosen][:, chosen], log_count)[places[nodes]]
+        h = self.through_layers(h, distance[chosen][:, chosen], log_count)
+        return self.head(h)[places[nodes]]
 
     def _centrality(self, edge_index: Tensor, nodes: int) -> Tensor:
         source, target = edge_index
@@ -156,10 +136,8 @@ class Graphormer(nn.Module):
             _clipped_degree(source, nodes)
         )
 
-    def _classified(self, h: Tensor, distance: Tensor, log_count: Tensor | None = None) -> Tensor:
-        for name in self.layer_names:
-            h = self.get_submodule(name)(h, distance, log_count)
-        return self.head(h)
+    def _normed_or_not(self, hidden: int) -> nn.Module:
+        return self.normed(hidden) or nn.Identity()
 
 
 class Block(nn.Module):
@@ -304,10 +282,6 @@ def _weights(
 
 def _chunks(length: int, size: int) -> Iterator[slice]:
     return (slice(first, min(first + size, length)) for first in range(0, length, size))
-
-
-def _norm(norm: Norm | None, hidden: int) -> nn.Module:
-    return nn.Identity() if norm is None else NORMS[norm](hidden)
 
 
 def _clipped_degree(nodes: Tensor, count: int) -> Tensor:

@@ -1,9 +1,11 @@
 """The training loop: epochs of Adam, fast ones, that go on from where they were stopped."""
 
 import copy
+import inspect
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,28 +13,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch_geometric.data import Data
 
 from graph_metamers.errors import InputError
-from graph_metamers.probe import Forward, Probe, find_linear_read
-from graph_metamers.probe.forward import bind_forward
+from graph_metamers.inputs import Inputs
+from graph_metamers.probe import Session, find_linear_read
+from graph_metamers.probe.call import bind_call
 from graph_metamers.probe.products import Pattern, sparse_product, sparse_products
 from graph_metamers.progress import progress_bar
 from graph_metamers.storage import load_tensors, save_tensors
-from graph_metamers.vary import with_features
 from graph_metamers.zoo.adversarial import Perturbed
 from graph_metamers.zoo.graphormer import Graphormer
 from graph_metamers.zoo.models import GraphLayer, NodeClassifier, drop
 from graph_metamers.zoo.settings import Training
+from graph_metamers.zoo.supervision import Supervision
 
 CHECKPOINT_SECONDS = 60.0
+OutputAt = Callable[[Perturbed | None], Tensor]
 
 
 def run_epochs(
     model: nn.Module,
-    data: Data,
-    labels: Tensor,
-    masks: dict[str, Tensor],
+    whole: Supervision,
     training: Training,
     *,
     checkpoint: Path | None,
@@ -42,9 +43,7 @@ def run_epochs(
 
     Args:
         model: With the weights to begin with.
-        data: The graph.
-        labels: Class of each node.
-        masks: Which nodes are "train", "val" and "test".
+        whole: The graph and its labels.
         training: How.
         checkpoint: A file to save the state to every minute, and to go on from: the weights are
             those of a training that was never stopped, to the last bit, if all that the model
@@ -57,22 +56,8 @@ def run_epochs(
     optimizer = torch.optim.Adam(
         model.parameters(), lr=training.lr, weight_decay=training.weight_decay
     )
-    kept = ~masks["test"] if training.inductive else torch.ones_like(masks["test"])
-    # of a copy: PyG notes on a graph what its attributes are, which the user's must not carry
-    graph = copy.copy(data).subgraph(kept) if training.inductive else data
-    x: Tensor = graph.x  # pyright: ignore[reportAssignmentType]
-    y, mask = labels[kept], {name: m[kept] for name, m in masks.items()}
-    scores_at = narrow(model, graph)
-    labelled = mask["train"].nonzero().view(-1)
-
-    def loss_at(seen: Perturbed | None) -> Tensor:
-        if isinstance(model, Graphormer):
-            features = x if seen is None else seen.whole()
-            scores = model.sampled(features, cast(Tensor, graph.edge_index), labelled)
-        else:
-            scores = scores_at(seen)[labelled]
-        return F.cross_entropy(scores, y[labelled])
-
+    seen = whole.without_test_nodes() if training.inductive else whole
+    output_at = narrow(model, seen.inputs)
     saving = _Checkpoint(checkpoint, model, optimizer)
     state = saving.resumed(
         {
@@ -86,21 +71,23 @@ def run_epochs(
     history: list[float] = state["history"]
     with (
         progress_bar("Training", value="loss", shown=progress) as watch,
-        sparse_products(model),
+        sparse_products(model) if whole.of_nodes else nullcontext(),
         torch.enable_grad(),
     ):
         for epoch in range(state["epoch"], training.epochs):
             saving.offer(state | {"epoch": epoch})
-            seen = None
+            at = None
             if training.adversarial is not None:
                 model.eval()
-                seen = training.adversarial.attack(loss_at, x)
+                at = training.adversarial.attack(
+                    lambda at: _training_loss(model, seen, output_at, at), seen.inputs["x"]
+                )
             model.train()
-            loss = loss_at(seen)
+            loss = _training_loss(model, seen, output_at, at)
             if not loss.requires_grad:
                 raise InputError(
-                    f"{type(model).__name__}'s class scores must depend on weights with "
-                    "requires_grad=True; they depend on none. Unfreeze those that are to be "
+                    f"{type(model).__name__}'s output must depend on weights with "
+                    "requires_grad=True; it depends on none. Unfreeze those that are to be "
                     "trained."
                 )
             optimizer.zero_grad()
@@ -112,8 +99,7 @@ def run_epochs(
 
             model.eval()
             with torch.no_grad():
-                scores = scores_at(None)[mask["val"]]
-            history.append(float(F.cross_entropy(scores, y[mask["val"]])))
+                history.append(float(seen.loss(output_at(None), "val")))
             if training.patience is None:
                 continue
             if history[-1] < state["best"]:
@@ -125,7 +111,20 @@ def run_epochs(
         model.load_state_dict(state["weights"])
     model.eval()
     model.zero_grad()
-    return {"accuracy": _accuracies(model, data, labels, masks), "history": history}
+    with torch.no_grad():
+        output = bind_call(model, whole.inputs, None)(model, whole.inputs)
+    return {"accuracy": whole.accuracy(output), "history": history}
+
+
+def _training_loss(
+    model: nn.Module, seen: Supervision, output_at: OutputAt, at: Perturbed | None
+) -> Tensor:
+    if not isinstance(model, Graphormer):
+        return seen.loss(output_at(at), "train")
+    labelled = seen.masks["train"].nonzero().view(-1)
+    x = seen.inputs["x"] if at is None else at.whole()
+    scores = model.sampled(x, seen.inputs["edge_index"], labelled)
+    return F.cross_entropy(scores, seen.labels[labelled])
 
 
 class _Checkpoint:
@@ -175,24 +174,27 @@ class _Checkpoint:
         self._saved = time.perf_counter()
 
 
-def narrow(model: nn.Module, graph: Data) -> Callable[[Perturbed | None], Tensor]:
-    """The model's scores with the graph's features, some nodes' perturbed or none, made fast.
+def narrow(model: nn.Module, inputs: Inputs) -> OutputAt:
+    """The model's output with the graph's features, some nodes' perturbed or none, made fast.
 
     Some of PyG's convolutions send features along the edges before they multiply them by their
     weights. The product is the same the other way round, and then as wide as the layer: many
     times faster for thousands of features. Of features that are mostly zeros it is a sparse one,
     but for the nodes that are perturbed. The first layer's dropout is drawn before the product.
     """
-    forward = bind_forward(model, graph)  # as it is read later, with edge weights if there are any
-    with Probe(model, graph) as probe:
-        read = find_linear_read(probe, probe.targets("output"))
-    if not isinstance(model, NodeClassifier) or read is None:
-        return lambda at: forward(model, graph if at is None else with_features(graph, at.whole()))
+    call = bind_call(model, inputs, None)  # as it is read later, with edge weights if there are any
+    read = None
+    if isinstance(model, NodeClassifier):
+        with Session(model, inputs) as session:
+            read = find_linear_read(session, session.targets("output"))
+    if read is None:
+        return lambda at: call(model, inputs if at is None else inputs.replaced({"x": at.whole()}))
     weights = dict(model.named_parameters())
-    scorer = _Scores(model, forward)
-    picks = {f"model.{name}": pick for name, pick in read.picks.items()}
-    first = cast(GraphLayer, model.get_submodule(model.layer_names[0]))
-    clean = cast(Tensor, graph.x)
+    first = cast(GraphLayer, model.get_submodule("layer1"))
+    named = inspect.signature(model.forward).parameters
+    taken = ("edge_index", "edge_weight")
+    edges = {name: inputs[name] for name in taken if name in named and name in inputs}
+    clean = inputs["x"]
     places = clean.nonzero(as_tuple=True)
     values, few = clean[places], 4 * len(places[0]) < clean.numel()
     pattern = Pattern(torch.stack(places[::-1]), (len(clean), clean.shape[1])) if few else None
@@ -208,33 +210,12 @@ def narrow(model: nn.Module, graph: Data) -> Callable[[Perturbed | None], Tensor
             y = y.index_copy(0, at.nodes, rows @ columns)
         return y
 
-    def scores(at: Perturbed | None) -> Tensor:
+    def output(at: Perturbed | None) -> Tensor:
         y = product(at, torch.cat([weights[name] for name in read.picks]).T)
         share, first.dropout = first.dropout, 0.0
         try:
-            return functional_call(scorer, picks, (with_features(graph, y),))
+            return functional_call(model, dict(read.picks), kwargs={"x": y, **edges})
         finally:
             first.dropout = share
 
-    return scores
-
-
-class _Scores(nn.Module):
-    """A model's call on a graph as a module of its own, as `functional_call` wants it."""
-
-    def __init__(self, model: nn.Module, forward: Forward) -> None:
-        super().__init__()
-        self.model = model
-        self._forward = forward
-
-    def forward(self, graph: Data) -> Tensor:
-        return self._forward(self.model, graph)
-
-
-@torch.no_grad()
-def _accuracies(
-    model: nn.Module, data: Data, labels: Tensor, masks: dict[str, Tensor]
-) -> dict[str, float]:
-    model.eval()
-    correct = bind_forward(model, data)(model, data).argmax(dim=1) == labels
-    return {name: float(correct[mask].double().mean()) for name, mask in masks.items()}
+    return output

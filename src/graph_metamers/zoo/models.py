@@ -30,45 +30,46 @@ BYTE = 256
 class GraphLayer(nn.Module):
     """h^(k) = σ(norm(conv(dropout(h^(k−1)), edges)) + skip(dropout(h^(k−1)))), Eqs. 1–2.
 
-    The last layer of a network has neither norm nor σ: it returns class scores.
+    What is None is left out. A head, in a network's last layer, maps h^(K) to class scores.
     """
 
     def __init__(
         self,
         conv: nn.Module,
         *,
-        norm: nn.Module | None,
-        skip: nn.Module | None,
-        activation: nn.Module | None,
         dropout: float,
+        norm: nn.Module | None = None,
+        skip: nn.Module | None = None,
+        activation: nn.Module | None = None,
+        head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.conv = conv
         self.norm = norm
         self.skip = skip
         self.activation = activation
+        self.head = head
         self.dropout = dropout
 
-    def forward(self, h: Tensor, *graph: Tensor | None) -> Tensor:
+    def forward(self, h: Tensor, *graph: Tensor | None, **named: Tensor | None) -> Tensor:
         h = drop(h, self.dropout, self.training)
-        z = self.conv(h, *graph)
+        z = self.conv(h, *graph, **named)
         if self.norm is not None:
             z = self.norm(z)
         if self.skip is not None:
             z = z + self.skip(h)
-        return z if self.activation is None else self.activation(z)
+        if self.activation is not None:
+            z = self.activation(z)
+        return z if self.head is None else self.head(drop(z, self.dropout, self.training))
 
 
-class NodeClassifier(nn.Module):
-    """What all architectures share: numbered layers and one family of options.
+class Model(nn.Module):
+    """What all architectures share: one family of options, and numbered layers.
 
-    `layer1`, `layer2`, … return the paper's h^(1), h^(2), …, after the nonlinearity; the last
-    returns the class scores and has none.
+    `layer1`, `layer2`, … return the paper's h^(1), h^(2), …, after the nonlinearity.
 
     Args:
-        in_features: Features of a node.
-        classes: Number of classes.
-        hidden: Units of each layer but the last.
+        hidden: Units of each layer but the class scores.
         depth: Number of layers K.
         activation: One of `ACTIVATIONS`.
         residual: Whether each layer adds its input before the nonlinearity, through a linear map
@@ -86,8 +87,6 @@ class NodeClassifier(nn.Module):
 
     def __init__(
         self,
-        in_features: int,
-        classes: int,
         *,
         hidden: int = 16,
         depth: int = 2,
@@ -99,33 +98,70 @@ class NodeClassifier(nn.Module):
         super().__init__()
         check_count("hidden", hidden)
         check_count("depth", depth)
-        check_options(activation, dropout, norm)
-        widths = [in_features, *[hidden] * (depth - 1), classes]
-        for k, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-            last = k == depth - 1
+        if activation not in ACTIVATIONS:
+            raise InputError(
+                f"activation='{activation}' is none of the zoo's. "
+                f"Choose among {listing(ACTIVATIONS)}."
+            )
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout must be a share in [0, 1); got {dropout}.")
+        if norm is not None and norm not in NORMS:
+            raise InputError(f"norm must be None or one of {listing(NORMS)}; got '{norm}'.")
+        self._depth, self._activation, self._residual = depth, activation, residual
+        self._dropout, self._norm = dropout, norm
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Names of the layers, first to last, as `layer=` takes them."""
+        return [f"layer{k + 1}" for k in range(self._depth)]
+
+    def through_layers(self, h: Tensor, *graph: Any, **named: Any) -> Tensor:
+        """What the last layer returns, each being called with the one before and the graph."""
+        for name in self.layer_names:
+            h = self.get_submodule(name)(h, *graph, **named)
+        return h
+
+    def sigma(self) -> nn.Module:
+        """The nonlinearity."""
+        return ACTIVATIONS[self._activation]()
+
+    def normed(self, width: int) -> nn.Module | None:
+        """A norm of so many units."""
+        return None if self._norm is None else NORMS[self._norm](width)
+
+
+class NodeClassifier(Model):
+    """Convolutions one after the other; the last has neither norm nor nonlinearity.
+
+    Args:
+        in_features: Features of a node.
+        classes: Number of classes.
+        **options: Those of `Model`.
+    """
+
+    def __init__(self, in_features: int, classes: int, *, hidden: int = 16, **options: Any) -> None:
+        super().__init__(hidden=hidden, **options)
+        widths = [in_features, *[hidden] * (self._depth - 1), classes]
+        for name, (fan_in, fan_out) in zip(
+            self.layer_names, itertools.pairwise(widths), strict=True
+        ):
+            last = name == self.layer_names[-1]
             layer = GraphLayer(
                 self.convolution(fan_in, fan_out, last),
-                norm=None if last or norm is None else NORMS[norm](fan_out),
-                skip=_skip(fan_in, fan_out) if residual else None,
-                activation=None if last else ACTIVATIONS[activation](),
-                dropout=dropout,
+                norm=None if last else self.normed(fan_out),
+                skip=_skip(fan_in, fan_out) if self._residual else None,
+                activation=None if last else self.sigma(),
+                dropout=self._dropout,
             )
-            self.add_module(f"layer{k + 1}", layer)
+            self.add_module(name, layer)
 
     @abstractmethod
     def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
         """The architecture's convolution from `fan_in` to `fan_out` units."""
 
-    @property
-    def layer_names(self) -> list[str]:
-        """Names of the layers, first to last, as `layer=` takes them."""
-        return [name for name, _ in self.named_children()]
-
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Class scores [nodes, classes] of x [nodes, in_features], edge_index [2, edges]."""
-        for layer in self.children():
-            x = layer(x, edge_index)
-        return x
+        return self.through_layers(x, edge_index)
 
 
 class WeightedNodeClassifier(NodeClassifier):
@@ -133,9 +169,7 @@ class WeightedNodeClassifier(NodeClassifier):
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """The same, with edge_weight [edges] or None."""
-        for layer in self.children():
-            x = layer(x, edge_index, edge_weight)
-        return x
+        return self.through_layers(x, edge_index, edge_weight)
 
 
 class GCN(WeightedNodeClassifier):
@@ -202,38 +236,27 @@ class GAT(NodeClassifier):
     name = "gat"
     summary = "attention over neighbours, 8 heads (Veličković et al. 2018)"
 
+    conv: ClassVar[type[nn.Module]] = GATConv
+
     def __init__(
-        self,
-        in_features: int,
-        classes: int,
-        *,
-        hidden: int = 64,
-        heads: int = 8,
-        dropout: float = 0.5,
-        **options: Any,
+        self, in_features: int, classes: int, *, hidden: int = 64, heads: int = 8, **options: Any
     ) -> None:
-        check_count("hidden", hidden)
-        check_count("heads", heads)
-        if hidden % heads:
-            raise InputError(f"hidden must be a multiple of heads={heads}; got {hidden}.")
-        self._heads, self._dropout = heads, dropout
-        super().__init__(in_features, classes, hidden=hidden, dropout=dropout, **options)
+        check_heads(hidden, heads)
+        self._heads = heads
+        super().__init__(in_features, classes, hidden=hidden, **options)
 
     def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
         heads = 1 if last else self._heads
-        return GATConv(fan_in, fan_out // heads, heads=heads, dropout=self._dropout)
+        return self.conv(fan_in, fan_out // heads, heads=heads, dropout=self._dropout)
 
 
-def check_options(activation: str, dropout: float, norm: str | None) -> None:
-    """Raise where an option that all architectures share is unknown or out of range."""
-    if activation not in ACTIVATIONS:
-        raise InputError(
-            f"activation='{activation}' is none of the zoo's. Choose among {listing(ACTIVATIONS)}."
-        )
-    if not 0 <= dropout < 1:
-        raise InputError(f"dropout must be a share in [0, 1); got {dropout}.")
-    if norm is not None and norm not in NORMS:
-        raise InputError(f"norm must be None or one of {listing(NORMS)}; got '{norm}'.")
+def check_heads(hidden: int, heads: int, *, units: int = 1) -> None:
+    """Raise unless `hidden` units can be shared out among the heads, `units` or more for each."""
+    check_count("hidden", hidden)
+    check_count("heads", heads)
+    if hidden % heads or hidden < units * heads:
+        each = "" if units == 1 else f", with {units} units or more for each"
+        raise InputError(f"hidden must be a multiple of heads={heads}{each}; got {hidden}.")
 
 
 def drop(h: Tensor, share: float, training: bool) -> Tensor:

@@ -1,9 +1,8 @@
 """Four architectures after the paper's six: attention, depth, propagation, a graph transformer."""
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.nn import APPNP as Propagation
@@ -11,13 +10,13 @@ from torch_geometric.nn import GATv2Conv, GCN2Conv, GCNConv, GPSConv
 
 from graph_metamers.errors import InputError, check_count, check_positive
 from graph_metamers.zoo.models import (
-    ACTIVATIONS,
     GAT,
-    NORMS,
     Activation,
+    GraphLayer,
+    Model,
     Norm,
     WeightedNodeClassifier,
-    check_options,
+    check_heads,
     drop,
 )
 from graph_metamers.zoo.settings import Training
@@ -38,10 +37,7 @@ class GATv2(GAT):
 
     name = "gatv2"
     summary = "attention whose ranking depends on the asking node, 8 heads (Brody et al. 2022)"
-
-    def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
-        heads = 1 if last else self._heads
-        return GATv2Conv(fan_in, fan_out // heads, heads=heads, dropout=self._dropout)
+    conv = GATv2Conv
 
 
 class APPNP(WeightedNodeClassifier):
@@ -75,13 +71,12 @@ class APPNP(WeightedNodeClassifier):
         hidden: int = 64,
         K: int = 10,
         alpha: float = 0.1,
-        dropout: float = 0.5,
         **options: Any,
     ) -> None:
         check_count("K", K)
         _check_alpha(alpha)
-        self._K, self._alpha, self._dropout = K, alpha, dropout
-        super().__init__(in_features, classes, hidden=hidden, dropout=dropout, **options)
+        self._K, self._alpha = K, alpha
+        super().__init__(in_features, classes, hidden=hidden, **options)
 
     def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
         if not last:
@@ -108,34 +103,7 @@ class Propagated(nn.Module):
         return self.propagation(self.lin(h), *graph)
 
 
-class EmbeddedClassifier(nn.Module):
-    """What begins with a linear map of the features, `embed`, and has layers of one width.
-
-    `layer1`, `layer2`, … return h^(1), h^(2), …; the last maps its own on to class scores.
-    """
-
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    default_training: ClassVar[Training] = Training()
-
-    def __init__(self, in_features: int, hidden: int, depth: int, dropout: float) -> None:
-        super().__init__()
-        check_count("hidden", hidden)
-        check_count("depth", depth)
-        self._depth, self._dropout = depth, dropout
-        self.embed = nn.Linear(in_features, hidden)
-
-    @property
-    def layer_names(self) -> list[str]:
-        """Names of the layers, first to last, as `layer=` takes them."""
-        return [f"layer{k + 1}" for k in range(self._depth)]
-
-    def embedded(self, x: Tensor) -> Tensor:
-        """The linear map of the features, of which training drops some."""
-        return self.embed(drop(x, self._dropout, self.training))
-
-
-class GCNII(EmbeddedClassifier):
+class GCNII(Model):
     """Deep graph convolution with initial residual and identity mapping (Chen et al., ICML 2020).
 
         h^(0) = σ(W x),   h^(k) = σ(norm(((1 − α) Â h^(k−1) + α h^(0)) ((1 − β_k) I + β_k Θ_k))),
@@ -146,17 +114,9 @@ class GCNII(EmbeddedClassifier):
     Args:
         in_features: Features of a node.
         classes: Number of classes.
-        hidden: Units of each layer.
-        depth: Number of convolutions K.
         alpha: Share α of h^(0) in each layer's input, in [0, 1].
         theta: Strength θ of the weights Θ, which fades with depth.
-        activation: One of `ACTIVATIONS`.
-        residual: Whether each layer also adds h^(k−1) before the nonlinearity.
-        dropout: Share of the inputs of each layer that training drops, in [0, 1).
-        norm: "batch" or "layer" between convolution and nonlinearity, None for none.
-
-    Raises:
-        InputError: An option is unknown or out of range.
+        **options: Those of `Model`.
     """
 
     name = "gcnii"
@@ -172,67 +132,31 @@ class GCNII(EmbeddedClassifier):
         depth: int = 16,
         alpha: float = 0.1,
         theta: float = 0.5,
-        activation: Activation = "relu",
-        residual: bool = False,
-        dropout: float = 0.5,
-        norm: Norm | None = None,
+        **options: Any,
     ) -> None:
-        check_options(activation, dropout, norm)
-        super().__init__(in_features, hidden, depth, dropout)
+        super().__init__(hidden=hidden, depth=depth, **options)
         _check_alpha(alpha)
         check_positive("theta", theta)
-        self.activation = ACTIVATIONS[activation]()
-        for k in range(1, depth + 1):
-            layer = InitialResidualLayer(
+        self.embed = nn.Linear(in_features, hidden)
+        self.activation = self.sigma()
+        for k, name in enumerate(self.layer_names, 1):
+            layer = GraphLayer(
                 GCN2Conv(hidden, alpha, theta, k),
-                norm=None if norm is None else NORMS[norm](hidden),
-                activation=ACTIVATIONS[activation](),
-                residual=residual,
-                dropout=dropout,
+                norm=self.normed(hidden),
+                skip=nn.Identity() if self._residual else None,
+                activation=self.sigma(),
                 head=nn.Linear(hidden, classes) if k == depth else None,
+                dropout=self._dropout,
             )
-            self.add_module(f"layer{k}", layer)
+            self.add_module(name, layer)
 
     def forward(self, x: Features, edge_index: Tensor, edge_weight: Tensor | None = None) -> Scores:
         """Class scores of x, edge_index [2, edges], edge_weight [edges] or None."""
-        h = first = self.activation(self.embedded(x))
-        for name in self.layer_names:
-            h = self.get_submodule(name)(h, first, edge_index, edge_weight)
-        return h
+        first = self.activation(self.embed(drop(x, self._dropout, self.training)))
+        return self.through_layers(first, first, edge_index, edge_weight)
 
 
-class InitialResidualLayer(nn.Module):
-    """h^(k) of `GCNII`; the network's last layer has a head, which returns class scores."""
-
-    def __init__(
-        self,
-        conv: nn.Module,
-        *,
-        norm: nn.Module | None,
-        activation: nn.Module,
-        residual: bool,
-        dropout: float,
-        head: nn.Module | None,
-    ) -> None:
-        super().__init__()
-        self.conv = conv
-        self.norm = norm
-        self.activation = activation
-        self.head = head
-        self._residual, self._dropout = residual, dropout
-
-    def forward(self, h: Tensor, first: Tensor, *graph: Tensor | None) -> Tensor:
-        h = F.dropout(h, self._dropout, self.training)
-        z = self.conv(h, first, *graph)
-        if self.norm is not None:
-            z = self.norm(z)
-        if self._residual:
-            z = z + h
-        z = self.activation(z)
-        return z if self.head is None else self.head(F.dropout(z, self._dropout, self.training))
-
-
-class GraphGPS(EmbeddedClassifier):
+class GraphGPS(Model):
     """Graph transformer of local convolution and global attention (Rampášek et al., NeurIPS 2022).
 
     A linear map of the features, then PyG's `GPSConv` blocks: a GCN convolution beside attention
@@ -254,17 +178,14 @@ class GraphGPS(EmbeddedClassifier):
     Args:
         in_features: Features of a node.
         classes: Number of classes.
-        hidden: Units of each block.
+        hidden: Units of each block, of all heads together.
         depth: Number of blocks K.
-        heads: Attention heads; `hidden` is the width of all of them together.
+        heads: Attention heads.
         activation: The MLP's nonlinearity, one of `ACTIVATIONS`.
         dropout: Share of the inputs of each block, and of each branch's output, that training
             drops, in [0, 1).
         norm: "batch" (the original's) or "layer" after each skip connection, None for none: with
             twenty labelled nodes a class it costs accuracy.
-
-    Raises:
-        InputError: An option is unknown or out of range.
     """
 
     name = "graphgps"
@@ -283,57 +204,31 @@ class GraphGPS(EmbeddedClassifier):
         dropout: float = 0.5,
         norm: Norm | None = None,
     ) -> None:
-        check_options(activation, dropout, norm)
-        super().__init__(in_features, hidden, depth, dropout)
-        check_count("heads", heads)
-        if hidden % heads or hidden < 2 * heads:
-            raise InputError(
-                f"hidden must be a multiple of heads={heads}, with two units or more for each; "
-                f"got {hidden}."
+        super().__init__(
+            hidden=hidden, depth=depth, activation=activation, dropout=dropout, norm=norm
+        )
+        check_heads(hidden, heads, units=2)
+        self.embed = nn.Linear(in_features, hidden)
+        for name in self.layer_names:
+            head = nn.Linear(hidden, classes) if name == self.layer_names[-1] else None
+            block = GPSConv(
+                hidden,
+                GCNConv(hidden, hidden),
+                heads=heads,
+                dropout=dropout,
+                act=activation,
+                norm=None if norm is None else f"{norm}_norm",
+                # PyG's layer norm is one over all nodes together, unless told otherwise.
+                norm_kwargs={"mode": "node"} if norm == "layer" else None,
+                attn_type="performer",
+                attn_kwargs={"head_channels": hidden // heads},
             )
-        for k in range(1, depth + 1):
-            head = nn.Linear(hidden, classes) if k == depth else None
-            block = GPSBlock(_gps(hidden, heads, activation, dropout, norm), head, dropout)
-            self.add_module(f"layer{k}", block)
+            self.add_module(name, GraphLayer(block, head=head, dropout=dropout))
 
     def forward(self, x: Features, edge_index: Tensor, edge_weight: Tensor | None = None) -> Scores:
         """Class scores of x, edge_index [2, edges], edge_weight [edges] or None."""
-        h = self.embedded(x)
-        for name in self.layer_names:
-            h = self.get_submodule(name)(h, edge_index, edge_weight)
-        return h
-
-
-class GPSBlock(nn.Module):
-    """A block of `GraphGPS`; the network's last has a head, which returns class scores."""
-
-    def __init__(self, conv: nn.Module, head: nn.Module | None, dropout: float) -> None:
-        super().__init__()
-        self.conv = conv
-        self.head = head
-        self._dropout = dropout
-
-    def forward(self, h: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
-        h = F.dropout(h, self._dropout, self.training)
-        h = self.conv(h, edge_index, edge_weight=edge_weight)
-        return h if self.head is None else self.head(F.dropout(h, self._dropout, self.training))
-
-
-def _gps(
-    hidden: int, heads: int, activation: Activation, dropout: float, norm: Norm | None
-) -> nn.Module:
-    return GPSConv(
-        hidden,
-        GCNConv(hidden, hidden),
-        heads=heads,
-        dropout=dropout,
-        act=activation,
-        norm=None if norm is None else f"{norm}_norm",
-        # PyG's layer norm is one over all nodes together, unless told otherwise.
-        norm_kwargs={"mode": "node"} if norm == "layer" else None,
-        attn_type="performer",
-        attn_kwargs={"head_channels": hidden // heads},
-    )
+        h = self.embed(drop(x, self._dropout, self.training))
+        return self.through_layers(h, edge_index, edge_weight=edge_weight)
 
 
 def _check_alpha(alpha: float) -> None:

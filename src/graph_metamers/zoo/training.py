@@ -1,44 +1,33 @@
-"""Train a node classifier as the paper does, once: the result is cached under what made it."""
+"""Train a model as the paper does, once: the result is cached under what made it."""
 
 import copy
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch_geometric
-from torch import Tensor, nn
+from torch import nn
 from torch_geometric.data import Data
 
 from graph_metamers.datasets import cache_folder
 from graph_metamers.digests import digest
-from graph_metamers.errors import InputError, check_count, listing, suggestion
-from graph_metamers.probe import Probe, check_data, check_model
-from graph_metamers.storage import (
-    graph_tensors,
-    load_tensors,
-    one_at_a_time,
-    save_tensors,
-)
-from graph_metamers.vary import with_features
+from graph_metamers.errors import InputError, check_count, describe, known_name
+from graph_metamers.inputs import Graph, Inputs
+from graph_metamers.probe import check_inputs, check_model
+from graph_metamers.storage import load_tensors, one_at_a_time, save_tensors
+from graph_metamers.vary import features
 from graph_metamers.zoo.adversarial import AdversarialTraining
 from graph_metamers.zoo.graphormer import Graphormer
 from graph_metamers.zoo.loop import narrow, run_epochs
-from graph_metamers.zoo.models import (
-    GAT,
-    GCN,
-    GIN,
-    ChebNet,
-    GraphSAGE,
-    NodeClassifier,
-    drop,
-)
-from graph_metamers.zoo.modern import APPNP, GCNII, EmbeddedClassifier, GATv2, GraphGPS
+from graph_metamers.zoo.models import GAT, GCN, GIN, ChebNet, GraphSAGE, Model, drop
+from graph_metamers.zoo.modern import APPNP, GCNII, GATv2, GraphGPS
 from graph_metamers.zoo.settings import Training
+from graph_metamers.zoo.supervision import Supervision, outputs
 
-Model = NodeClassifier | Graphormer | EmbeddedClassifier
 _PAPER: tuple[type[Model], ...] = (GCN, ChebNet, GraphSAGE, GIN, GAT, Graphormer)
 _MODERN: tuple[type[Model], ...] = (GATv2, GCNII, APPNP, GraphGPS)
 MODELS: dict[str, type[Model]] = {model.name: model for model in (*_PAPER, *_MODERN)}
@@ -50,8 +39,8 @@ class Trained:
 
     Attributes:
         model: In evaluation mode, at the epoch of the least validation loss.
-        accuracy: Share of correct nodes in "train", "val" and "test".
-        history: Validation loss (cross-entropy), every `validate_every` epochs.
+        accuracy: Share of right answers in "train", "val" and "test", or R² of values.
+        history: Validation loss, every `validate_every` epochs.
         provenance: Data digest, versions and settings.
         cached: Whether it was taken from the cache.
     """
@@ -81,7 +70,7 @@ def train(
         seed: Seed of the weights and of dropout. The global random state is left as it was.
         training: How to train; by default as the paper does, Graphormer its own way.
         cache: Folder of the trained models; by default in `cache_folder()`. A training that was
-            stopped goes on from there; its state is saved every minute.
+            stopped goes on from there.
         progress: Whether to show a bar once it takes longer than two seconds.
         **options: The model's own, such as `hidden=16`, `depth=2`.
 
@@ -98,37 +87,49 @@ def train(
         >>> sorted(trained.accuracy), trained.model.layer_names
         (['test', 'train', 'val'], ['layer1', 'layer2'])
     """
-    data, labels, masks = _supervised(data, seed)
+    check_inputs(Inputs.of(data))
+    features(Inputs.of(data), "x")
+    supervision = Supervision.of(data)
+    labels = supervision.labels
+    if labels.shape != (data.num_nodes,) or labels.is_floating_point():
+        raise InputError(
+            f"data.y must hold a class 0, 1, 2, … of each of the {data.num_nodes} nodes to train "
+            f"'{name}'; got {describe(labels)}. Convert it with data.y.long()."
+        )
     training = training or _class(name).default_training
-    names = {"model": name.lower(), "options": options}
-    provenance = names | _provenance(data, training, seed)
+    provenance = {"model": name.lower(), "options": options}
+    provenance |= _provenance(supervision, training, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = _build(name, data.num_features, int(labels.max()) + 1, options).to(labels.device)
+        model = _build(name, data.num_features, outputs(labels), options).to(labels.device)
         path = _place(name.lower(), model, provenance, labels.device, cache)
-        again = functools.partial(
-            run_epochs, model, data, labels, masks, training, progress=progress
-        )
+        again = functools.partial(run_epochs, model, supervision, training, progress=progress)
         checkpoint = path.with_suffix(".checkpoint")
         return _kept(path, model, provenance, again, checkpoint=checkpoint)
 
 
 def fit(
     build: Callable[[], nn.Module],
-    data: Data,
+    data: Graph,
     *,
     training: Training | None = None,
     seed: int = 0,
     cache_key: str | None = None,
     progress: bool = True,
 ) -> Trained:
-    """Train a model of your own on a graph, as `train` does the zoo's.
+    """Train a model of your own, of any kind, as `train` does the zoo's.
+
+    The labels are `edge_label` or `y`, of the node type that has a `train_mask`; the masks say
+    which of their rows train. Whole numbers are classes (cross-entropy), floats that are all 0 or
+    1 are answers yes or no to be given as logits (binary cross-entropy), others are values (mean
+    squared error).
 
     Args:
         build: Returns the model, with weights to begin with. It is called under the seed. Weights
             that it freezes (`requires_grad=False`) stay as they are; buffers, such as a batch
-            norm's means, move.
-        data: A graph with `x`, `edge_index`, `y` and train, val and test masks.
+            norm's means, move. The names of the arguments of its `forward` say what of the graph
+            it is called with.
+        data: A graph with labels, `train_mask`, `val_mask` and `test_mask`.
         training: How to train; by default as the paper does.
         seed: Seed of the weights and of dropout. The global random state is left as it was.
         cache_key: Of the model's code, which may do more than its class says; with one, what was
@@ -136,11 +137,11 @@ def fit(
         progress: Whether to show a bar once it takes longer than two seconds.
 
     Returns:
-        The trained model, with its accuracy and provenance.
+        The trained model, with its accuracy (R² of values) and provenance.
 
     Raises:
-        InputError: The graph lacks labels or masks, the model has no weights to train, or it
-            returns no score for each node and class.
+        InputError: The graph lacks labels or masks, the model has no weights to train, or its
+            output does not fit the labels.
 
     Example:
         >>> from graph_metamers import datasets
@@ -150,103 +151,55 @@ def fit(
         >>> sorted(trained.accuracy), len(trained.history)
         (['test', 'train', 'val'], 5)
     """
-    data, labels, masks = _supervised(data, seed)
+    check_inputs(Inputs.of(data))
+    supervision = Supervision.of(data)
     training = training or Training()
+    if (training.adversarial or training.inductive) and not supervision.of_nodes:
+        raise InputError(
+            "Adversarial and inductive training need one graph of one node type, with features x "
+            "and labels of its nodes. Leave out adversarial= and inductive=."
+        )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build()
         check_model(model)
-        model.to(labels.device)
-        _check_trainable(model)
-        _check_scores(model, data, labels)
-        provenance = {"model": type(model).__name__} | _provenance(data, training, seed)
+        model.to(supervision.labels.device)
         trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+        if not trained:
+            raise InputError(
+                f"{type(model).__name__} must have weights to train; it has none with "
+                "requires_grad=True. Unfreeze those that are to be trained."
+            )
+        supervision.check_model(model)
+        provenance = {"model": type(model).__name__} | _provenance(supervision, training, seed)
         by = {"key": cache_key, "trained": trained, **provenance}
-        path = None if cache_key is None else _place("own", model, by, labels.device)
-        again = functools.partial(
-            run_epochs, model, data, labels, masks, training, progress=progress
-        )
+        path = None if cache_key is None else _place("own", model, by, supervision.labels.device)
+        again = functools.partial(run_epochs, model, supervision, training, progress=progress)
         # It may change what no checkpoint holds, so it is trained in one go.
         return _kept(path, model, provenance, again, checkpoint=None)
 
 
-def _supervised(data: Data, seed: int) -> tuple[Data, Tensor, dict[str, Tensor]]:
-    """What a training needs of a graph, after a look at whether it is all there."""
+def _provenance(supervision: Supervision, training: Training, seed: int) -> dict[str, Any]:
     check_count("seed", seed, least=0)
-    check_data(data)
-    labels, masks = _supervision(data)
-    x = cast(Tensor, data.x)
-    return (with_features(data, x.detach()) if x.requires_grad else data), labels, masks
-
-
-def _provenance(data: Data, training: Training, seed: int) -> dict[str, Any]:
+    inputs = supervision.inputs
     return {
         "training": asdict(training),
         "seed": seed,
-        "data": digest(graph_tensors(data)),
+        "data": digest({key: inputs[key] for key in inputs.keys}),
         "torch": str(torch.__version__),  # a class of its own, which no file may hold
         "torch_geometric": torch_geometric.__version__,
     }
 
 
-def _check_trainable(model: nn.Module) -> None:
-    if not any(weight.requires_grad for weight in model.parameters()):
-        raise InputError(
-            f"{type(model).__name__} must have weights to train; it has none with "
-            "requires_grad=True. Unfreeze those that are to be trained."
-        )
-
-
-def _check_scores(model: nn.Module, data: Data, labels: Tensor) -> None:
-    with Probe(model, data) as probe, torch.no_grad():
-        scores = probe.output(data)
-    nodes, classes = len(labels), int(labels.max()) + 1
-    if scores.dim() != 2 or len(scores) != nodes or scores.shape[1] < classes:
-        raise InputError(
-            f"{type(model).__name__} must return class scores [{nodes}, {classes}], one row a "
-            f"node, to be trained; it returned {list(scores.shape)}. Build it for as many classes "
-            "as data.y holds, which its factory may read off the graph."
-        )
-
-
-def _supervision(data: Data) -> tuple[Tensor, dict[str, Tensor]]:
-    masks: dict[str, Tensor] = {}
-    for name in ("y", "train_mask", "val_mask", "test_mask"):
-        value = data.get(name)
-        if not isinstance(value, Tensor) or value.shape != (data.num_nodes,):
-            raise InputError(
-                f"data.{name} must have one entry for each of the {data.num_nodes} nodes to train "
-                f"a model; got {list(value.shape) if isinstance(value, Tensor) else 'none'}. "
-                "Set it, or hand in a model that is already trained."
-            )
-        if name != "y":
-            masks[name.removesuffix("_mask")] = value.bool()
-    if not all(bool(mask.any()) for mask in masks.values()):
-        raise InputError("data's train, val and test masks must each mark at least one node.")
-    labels: Tensor = data.y  # pyright: ignore[reportAssignmentType]
-    if labels.is_floating_point() or int(labels.min()) < 0:
-        raise InputError(
-            f"data.y must hold classes 0, 1, 2, …; got {str(labels.dtype).removeprefix('torch.')} "
-            f"with least value {float(labels.min()):g}."
-        )
-    return labels, masks
-
-
 def _build(name: str, features: int, classes: int, options: dict[str, Any]) -> Model:
     try:
-        return _class(name)(features, classes, **options)
+        return _class(name)(features, classes, **options)  # pyright: ignore[reportCallIssue]
     except TypeError as error:
         raise InputError(f"model='{name}' cannot be built with {options}: {error}.") from error
 
 
 def _class(name: str) -> type[Model]:
-    key = name.lower()
-    if key not in MODELS:
-        raise InputError(
-            f"model='{name}' is not a zoo model.{suggestion(key, MODELS)} "
-            f"Choose among {listing(MODELS)}, or hand in your own."
-        )
-    return MODELS[key]
+    return MODELS[known_name("model", name, MODELS, "a zoo model", more=", or hand in your own")]
 
 
 def _place(
@@ -274,24 +227,17 @@ def _kept(
     """The model from its place in the cache, or trained and kept there; without one, trained."""
     if path is None:
         return Trained(model, **again(checkpoint=None), provenance=provenance, cached=False)
-    saved = _load(path, model)
-    cached = saved is not None
-    if saved is None:
-        with one_at_a_time(path):
-            saved = _load(path, model)  # what another process trained meanwhile
-            cached = saved is not None
-            if saved is None:
-                saved = again(checkpoint=checkpoint)
-                _save(path, model, saved, provenance)
-                if checkpoint is not None:
-                    checkpoint.unlink(missing_ok=True)
-    return Trained(model, **saved, provenance=provenance, cached=cached)
-
-
-def _save(path: Path, model: nn.Module, saved: dict[str, Any], provenance: dict[str, Any]) -> None:
-    weights = model.state_dict()
-    whole = {**saved, "weights": weights, "digest": digest(weights), "provenance": provenance}
-    save_tensors(path, whole)
+    found = _load(path, model)
+    with nullcontext() if found else one_at_a_time(path):
+        found = found or _load(path, model)  # what another process trained meanwhile
+        results = found or again(checkpoint=checkpoint)
+        if not found:
+            weights = model.state_dict()
+            whole = {"weights": weights, "digest": digest(weights), "provenance": provenance}
+            save_tensors(path, results | whole)
+            if checkpoint is not None:
+                checkpoint.unlink(missing_ok=True)
+    return Trained(model, **results, provenance=provenance, cached=bool(found))
 
 
 def _load(path: Path, model: nn.Module) -> dict[str, Any] | None:
