@@ -99,7 +99,7 @@ def test_few_matched_rows_are_no_match(small):
     assert m.fvu <= m.tol
     assert m.scores["node_match"] < 0.9
     assert m.outcome is gm.Outcome.NOT_MATCHED
-    assert "of the rows match beyond chance" in m.reason
+    assert "of the rows are nearer to their own" in m.reason
 
 
 # ----------------------------------------------------------------------------- uninformative
