@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from graph_metamers import zoo
 from graph_metamers.audits import Audit
@@ -16,7 +16,7 @@ from graph_metamers.digests import digest
 from graph_metamers.environment import environment
 from graph_metamers.errors import InputError, check_count
 from graph_metamers.inputs import Graph, Inputs
-from graph_metamers.making import said, searched
+from graph_metamers.making import checked_graphs, said, searched
 from graph_metamers.measure import DISTANCES
 from graph_metamers.pose import Opened, Varies, opened, pose
 from graph_metamers.probe import Forward, Layer
@@ -40,7 +40,9 @@ def audit(
     search: Search | str = "auto",
     seeds: int | Iterable[int] = 5,
     tol: float = 1e-2,
+    index: Tensor | Sequence[int] | None = None,
     task: Task | str | None = None,
+    null_graphs: Sequence[Any] = (),
     forward: Forward | None = None,
     dataset: str = "data",
     name: str | None = None,
@@ -64,7 +66,9 @@ def audit(
         search: How to search, as `metamer` takes it.
         seeds: Seeds of the random starts, or how many of them, counted from 0.
         tol: FVU at or below which a run can count as matched.
+        index: Rows of the layers that must match, as `metamer` takes them.
         task: How outputs are compared, as `metamer` takes it.
+        null_graphs: Other graphs than which metamers must be nearer, as `metamer` takes them.
         forward: How to call the model where the names of its arguments do not say so.
         dataset: What to call the graph in rows and report.
         name: What to call the model; by default its class.
@@ -98,8 +102,15 @@ def audit(
         if isinstance(model, zoo.Model):
             names = model.layer_names
         wanted: Sequence[Layer] = names if layers is None else _checked_layers(layers)
-        posed, skipped = _posed(opens, wanted, tol, search, lenient=layers is None)
-        question = _question(opens, inputs, posed, search, seeds, tol)
+        others = checked_graphs("null_graphs", null_graphs)
+        asked_of: dict[str, Any] = {"tol": tol, "index": index, "null_graphs": others}
+        posed, skipped = _posed(opens, wanted, search, asked_of, lenient=layers is None)
+        question = _question(opens, inputs, posed, search, seeds)
+        question |= {
+            "tol": tol,
+            "index": None if index is None else torch.as_tensor(index).tolist(),
+        }
+        question["null_graphs"] = digest([graph.graph.to_dict() for graph in others])
         question |= {"dataset": dataset, "model": name or opens[0].session.name, "skipped": skipped}
         asked = {} if command is None else {"command": command}
         known = _quality(opens[0]) if quality is None else quality
@@ -116,14 +127,19 @@ def audit(
 
 
 def _posed(
-    opens: list[Opened], layers: Sequence[Layer], tol: float, search: Search, *, lenient: bool
+    opens: list[Opened],
+    layers: Sequence[Layer],
+    search: Search,
+    options: dict[str, Any],
+    *,
+    lenient: bool,
 ) -> tuple[Posed, dict[str, str]]:
     """The problem of each layer and way, and why some layers are left out."""
     posed: Posed = {}
     skipped: dict[str, str] = {}
     for layer in layers:
         try:
-            problems = [pose(each, layer, tol=tol) for each in opens]
+            problems = [pose(each, layer, **options) for each in opens]
             for problem in problems:
                 search.choose(problem)
         except InputError as error:
@@ -250,7 +266,6 @@ def _question(
     posed: Posed,
     search: Search,
     seeds: list[int],
-    tol: float,
 ) -> dict[str, Any]:
     session, made = opens[0].session, environment()
     kinds = {block.vary.kind for each in opens for block in each.blocks}
@@ -260,7 +275,6 @@ def _question(
         "vary": [{b.at: setting(b.vary) for b in each.blocks} for each in opens],
         "search": setting(search),
         "seeds": seeds,
-        "tol": tol,
         "task": session.task.name,
         "inputs": {key: list(inputs[key].shape) for key in inputs.keys},
         "graphs": inputs.graphs,

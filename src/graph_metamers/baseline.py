@@ -283,7 +283,7 @@ def _moved(block: Block, x: Matrix, direction: Matrix, start: Matrix) -> Matrix:
     if block.vary.bounds is not None:
         distance = float((start - x).norm(dtype=torch.float64))
         return _clipped(x, direction, distance, *block.vary.bounds)
-    if getattr(block.vary, "density", "") == "per_node":
+    if block.vary.row_by_row:
         return _exchanged(x, direction, start)
     whole = [each.reshape(1, -1) for each in (x, direction, start)]
     return _exchanged(*whole).view_as(x)

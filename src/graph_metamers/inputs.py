@@ -241,14 +241,21 @@ class Inputs:
             h: A tensor that belongs to this graph: an input, an activation, an output.
             hint: The name of a node or edge type, where the tensor was found under one.
         """
-        rows = len(h) if h.dim() else 1
+        found = self.readings(len(h) if h.dim() else 1, hint)
+        if found:
+            return found[0]
+        graph = torch.zeros(len(h) if h.dim() else 1, dtype=torch.long, device=h.device)
+        return Units("row", "", graph, self.graphs)
+
+    def readings(self, rows: int, hint: str = "") -> list[Units]:
+        """All that so many rows may stand for, the likeliest first."""
         known = self._known_units()
         typed = hint in {kind for _, kind, _ in known} - {""}  # a place such as 0 is no type
-        for level, kind, graph in known:
-            if len(graph) == rows and (not typed or not kind or kind == hint):
-                return Units(level, kind, graph, self.graphs)
-        graph = torch.zeros(rows, dtype=torch.long, device=h.device)
-        return Units("row", "", graph, self.graphs)
+        return [
+            Units(level, kind, graph, self.graphs)
+            for level, kind, graph in known
+            if len(graph) == rows and (not typed or not kind or kind == hint)
+        ]
 
     def units_of(self, key: str) -> Units:
         """What the rows of an input stand for; of an edge_index its columns."""
@@ -283,9 +290,15 @@ class Inputs:
 
     def single(self, place: int) -> "Inputs":
         """One graph of a batch; the only one of a graph alone."""
-        if not self.divisible:
+        if self.divisible:
+            return Inputs(cast("Batch", self.graph).get_example(place))
+        if self.graphs == 1:
             return self
-        return Inputs(cast("Batch", self.graph).get_example(place))
+        graph = copy.copy(self.graph)
+        if isinstance(graph, HeteroData):
+            nodes = {kind: self.graph_of_nodes(kind) == place for kind in self.node_types}
+            return Inputs(graph.subgraph(nodes), self.called)
+        return Inputs(cast("Data", graph).subgraph(self.graph_of_nodes() == place), self.called)
 
     def subset(self, places: list[int]) -> "Inputs":
         """Some graphs of a batch, as a batch."""

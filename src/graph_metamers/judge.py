@@ -59,12 +59,16 @@ class Nulls:
         An error is told from them once one of them is as small, or once it lies ten standard
         deviations below their mean (see `graph_metamers.measure.is_beyond`); 99 are the most.
         """
-        while not self._errors or (len(self._errors) < MOST and not self._told(errors)):
-            self._draw()
-        return torch.stack(self._errors)
+        count = FIRST  # as many for a seed whatever others came before
+        while True:
+            if len(self._errors) < count:
+                self._draw()
+            starts = torch.stack(self._errors[:count])
+            if count >= MOST or self._told(errors, starts):
+                return starts
+            count += FIRST
 
-    def _told(self, errors: Tensor) -> bool:
-        starts = torch.stack(self._errors)
+    def _told(self, errors: Tensor, starts: Tensor) -> bool:
         candidates = (errors <= self._problem.match.tol).nonzero().view(-1).tolist()
         return all(
             bool((starts[:, graph] <= errors[graph]).any())
@@ -180,10 +184,14 @@ def _matched(
         )
     if share < SHARE:
         return Outcome.NOT_MATCHED, FEW_ROWS.format(share=share)
-    return Outcome.MATCHED, MATCHED
+    return Outcome.MATCHED, MATCHED if share >= SHARE else ONE_ROW
 
 
 MATCHED = "The error is at or below tol, below that of every unrelated graph, and row by row."
+ONE_ROW = (
+    "The error is at or below tol, and below that of every unrelated graph. There is one row, "
+    "which cannot be compared with others."
+)
 IMPOSSIBLE = (
     "It is proved that no graph but those next to the reference has this activation. "
     "Let more of the graph vary, or choose another layer."
@@ -193,8 +201,8 @@ TRIVIAL = (
     "Let more of the graph vary, or try another seed."
 )
 STARTS_MATCH = (
-    "Random starts match as well: the layer hardly depends on what varies, so a match says "
-    "nothing. Choose another layer, or a smaller tol."
+    "At least half of the random starts are at or below tol as well, so a match says nothing. "
+    "Choose a smaller tol, or another layer."
 )
 UNRELATED = (
     "The error is at or below tol, but {what} as near. Give the search more steps, or choose a "
@@ -236,7 +244,8 @@ def _row_shares(problem: Problem, activations: list[Tensor]) -> list[float]:
             tap.target, tap.of(h), level=LEVEL, samples=COMPARED, generator=generator
         )
         shares.append(tap.units.mean(found.matched.double()).cpu())
-    return torch.stack(shares).amin(0).tolist()
+    least = torch.stack(shares).nan_to_num(math.inf).amin(0)
+    return torch.where(least < math.inf, least, math.nan).tolist()
 
 
 def _chance(error: float, starts: Tensor) -> float:

@@ -24,7 +24,7 @@ from graph_metamers.result import Metamer, setting
 from graph_metamers.search import Ended, Problem, Search, Solution, configured
 from graph_metamers.similarity import is_trivial, row_similarity, similarities, similarity
 from graph_metamers.storage import make_folder
-from graph_metamers.task import Classes, Task
+from graph_metamers.task import Task
 from graph_metamers.vary import Block
 
 
@@ -219,11 +219,11 @@ def _measured(problem: Problem, search: Search, solution: Solution, seed: int) -
     start = problem.start(seeded(seed))
     activations, started = problem.activations(found), problem.activations(start)
     errors = errors_of(problem, activations)
-    outputs = session.output(reference), session.output(found), session.output(start)
+    outputs = [session.outputs(inputs) for inputs in (reference, found, start)]
     scores = _scores(problem, found, activations, outputs[0], outputs[1])
     start_scores = _scores(problem, start, started, outputs[0], outputs[2])
     judgements = judged(problem, activations, solution.ended, _trivial(problem, found))
-    kept = session.task.kept(outputs[0], outputs[1]).cpu()
+    kept = session.task.kept(*(next(iter(each.values())) for each in outputs[:2])).cpu()
     items = _items(problem, solution, activations, judgements, kept)
     outcome, reason = _overall(judgements)
     scores["node_match"] = statistics.fmean(each.node_match for each in judgements)
@@ -284,11 +284,16 @@ def _scores(
     problem: Problem,
     found: Inputs,
     activations: list[Tensor],
-    reference_output: Tensor,
-    output: Tensor,
+    reference_outputs: dict[str, Tensor],
+    outputs: dict[str, Tensor],
 ) -> dict[str, float]:
     task, match = problem.session.task, problem.match
+    reference_output, output = (next(iter(e.values())) for e in (reference_outputs, outputs))
     scores = answered(problem, found, reference_output, output)
+    for place, other in list(reference_outputs.items())[1:]:  # what else the model returns
+        now = outputs.get(place)
+        if now is not None and now.shape == other.shape:
+            scores[f"output_error{place}"] = activation_error(other, now)
     change = task.change(reference_output, output)
     if not math.isnan(change):
         scores["prediction_change"] = change
@@ -309,7 +314,7 @@ def answered(
     task, near = problem.session.task, similarities(problem.blocks, problem.inputs, found)
     kept = float(task.kept(reference_output, output).mean())
     scores = near | {"prediction_match": kept}
-    if isinstance(task, Classes):  # where the paper defines it
+    if task.has_consistency:
         scores["consistency"] = consistency(next(iter(near.values())), kept)
     return scores
 
@@ -317,8 +322,6 @@ def answered(
 def _trivial(problem: Problem, found: Inputs) -> list[float]:
     """Of each graph whether it is only the reference."""
     blocks, inputs = problem.blocks, problem.inputs
-    if not inputs.divisible:
-        return [is_trivial(blocks, inputs, found)] * problem.graphs
     graphs = range(problem.graphs)
     return [is_trivial(blocks, inputs.single(g), found.single(g)) for g in graphs]
 

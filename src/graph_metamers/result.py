@@ -124,8 +124,6 @@ class Metamer:
     @property
     def graphs(self) -> list[Any]:
         """The graphs of a batch one by one; of a graph alone itself."""
-        if not self.inputs.divisible:
-            return [self.data]
         return [self.inputs.single(place).restored() for place in range(self.inputs.graphs)]
 
     @property

@@ -110,12 +110,14 @@ class Task(ABC):
         symbol: The agreement in formulas and columns.
         title: What tables call it, to be filled with the task's settings: `agreement_title`.
         scores: The names of the scores in `quality`.
+        has_consistency: Whether the paper defines CS (Eq. 15) for it.
     """
 
     name: ClassVar[str]
     symbol: ClassVar[str]
     title: ClassVar[str]
     scores: ClassVar[tuple[str, ...]] = ()
+    has_consistency: ClassVar[bool] = False
 
     @property
     def agreement_title(self) -> str:
@@ -191,6 +193,7 @@ class Classes(Task):
     symbol = "S_match"
     title = "same class"
     scores = ("accuracy",)
+    has_consistency = True
 
     def kept(self, reference: Tensor, other: Tensor) -> Kept:
         a, b = self._both(reference, other)

@@ -103,6 +103,12 @@ class Match:
         ]
         for tap in self.taps:
             _check_rows_of_each_graph(tap)
+        if index is not None and len({(unit.noun, len(unit)) for unit in units}) > 1:
+            nouns = " and ".join(dict.fromkeys(f"{len(unit)} {unit.noun}" for unit in units))
+            raise InputError(
+                f"index names rows of one layer, and these have {nouns}. Name one layer or tensor, "
+                f"such as '{labels[0]}'."
+            )
         self._prepare()
 
     def _prepare(self) -> None:
@@ -210,10 +216,16 @@ class Match:
         return torch.where(self._rooms > 0, torch.stack(sums) / self._rooms, torch.nan)
 
     def activation_errors(self, activations: Activations) -> ByGraph:
-        """Eq. 5 at each layer and graph, ‖h' − h‖² / ‖h‖², summed in float64."""
+        """Eq. 5 at each layer and graph, ‖h' − h‖² / ‖h‖², summed in float64.
+
+        Of a graph that is silent, ‖h‖ = 0, the spread takes the place of its size.
+        """
         found = [
-            tap.units.total(rows) / tap.units.total(tap.target.double().square())
-            for tap, rows in zip(self.taps, self.squares(activations), strict=True)
+            tap.units.total(rows) / torch.where(size > 0, size, room)
+            for tap, rows, room in zip(
+                self.taps, self.squares(activations), self._rooms, strict=True
+            )
+            for size in [tap.units.total(tap.target.double().square())]
         ]
         return torch.stack(found)
 

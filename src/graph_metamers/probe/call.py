@@ -68,7 +68,11 @@ def bind_call(model: nn.Module, inputs: Inputs, forward: Forward | None) -> Call
 
 
 def _has_forward(model: nn.Module) -> bool:
-    return getattr(model.forward, "__name__", "") != "_forward_unimplemented"
+    """Whether its forward says what it takes: that of PyG's autoencoders takes anything."""
+    kinds = {p.kind for p in inspect.signature(model.forward).parameters.values()}
+    anything = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    unwritten = getattr(model.forward, "__name__", "") == "_forward_unimplemented"
+    return not unwritten and bool(kinds - anything)
 
 
 def _arguments_of(
@@ -197,6 +201,8 @@ def named_tensors(value: Any, place: str = "") -> dict[str, Tensor]:
             "-".join(map(str, cast("tuple[Any, ...]", name))) if isinstance(name, tuple) else name
         )
         found |= named_tensors(part, f"{place}[{label}]")
+    # A single number beside others, such as a loss, is no answer of any row.
+    found = {name: part for name, part in found.items() if part.dim()} or found
     if len(found) == 1 and not isinstance(value, Mapping):
         return {place: next(iter(found.values()))}  # the only tensor needs no name
     return found

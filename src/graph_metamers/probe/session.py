@@ -160,8 +160,21 @@ class Session:
         return [found[i] for i in range(len(targets))]
 
     def units(self, target: Target, h: Tensor) -> Units:
-        """What the rows of an activation stand for."""
-        return self.inputs.units(h, target.hint)
+        """What the rows of an activation stand for.
+
+        Where a batch has as many nodes as edges, their numbers in one of its graphs tell.
+        """
+        found = self.inputs.readings(len(h) if h.dim() else 1, target.hint)
+        if len(found) < 2 or self.inputs.graphs == 1 or not self.inputs.divisible:
+            return self.inputs.units(h, target.hint)
+        for place in range(self.inputs.graphs):
+            counts = [int((units.graph == place).sum()) for units in found]
+            if len(set(counts)) == len(counts):
+                with torch.no_grad():
+                    (alone,) = self.activations([target], self.inputs.subset([place]))
+                rows = len(alone) if alone.dim() else 1
+                return found[counts.index(rows)] if rows in counts else found[0]
+        return found[0]
 
     # ------------------------------------------------------------------ the output
 
@@ -186,6 +199,10 @@ class Session:
 
     def output(self, inputs: Inputs) -> Tensor:
         """What the model returns: of several tensors the one whose rows the labels are of."""
+        return next(iter(self.outputs(inputs).values()))
+
+    def outputs(self, inputs: Inputs) -> dict[str, Tensor]:
+        """All tensors that the model returns by their place, the one with its answers first."""
         found = named_tensors(self._run(inputs))
         place = self._output_place()
         if place not in found:
@@ -193,11 +210,14 @@ class Session:
                 f"{self.name} must return the same tensors for every graph; it returned "
                 f"{listing(found)} and not '{place}'."
             )
-        return found[place]
+        return {place: found.pop(place)} | found
 
     def output_units(self, output: Tensor) -> Units:
-        """What the rows of the output stand for."""
-        return self.inputs.units(output, self._output_place().rpartition("[")[2].rstrip("]"))
+        """What the rows of the output stand for: pairs, where it has as many rows as these."""
+        hint = self._output_place().rpartition("[")[2].rstrip("]")
+        found = self.inputs.readings(len(output) if output.dim() else 1, hint)
+        pairs = [units for units in found if units.level == "pair"]
+        return pairs[0] if pairs else self.inputs.units(output, hint)
 
     @property
     def _label_keys(self) -> list[str]:

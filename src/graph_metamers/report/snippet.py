@@ -20,7 +20,7 @@ def snippet(question: dict[str, Any]) -> str:
         f"    search={_constructor(question['search'])},\n"
         f"    seeds={seeds!r},\n    tol={question['tol']!r},\n    task={question['task']!r},\n"
         f"    dataset={question['dataset']!r},\n    name={question['model']!r},\n"
-        ')\nreport.save("audit")\n'
+        ')\ngm.write_report(report, "report.html")\n'
     )
 
 

@@ -88,8 +88,23 @@ class _AdamWalk(Walk):
         self._looks += 1
         due = self._looks % FINITE_CHECK_STEPS == 1 or self._looks == self._last
         if due and not all(bool(p.detach().sum().isfinite()) for p in self._parameters):
-            errors = torch.full_like(errors, torch.nan)
+            errors = torch.where(self._broken(), torch.nan, errors)
         return errors
+
+    def _broken(self) -> Tensor:
+        """Which graphs have soft values that are not finite."""
+        broken = torch.zeros(self.problem.graphs, device=self.problem.inputs.device)
+        for block, variable in zip(self.problem.blocks, self._variables, strict=True):
+            graph = self.problem.inputs.units_of(block.at).graph
+            for parameter in variable.parameters:
+                rows = ~parameter.detach().isfinite().flatten(1).all(1)
+                whole = len(rows) != len(graph)
+                broken += (
+                    rows.any()
+                    if whole
+                    else torch.zeros_like(broken).index_add_(0, graph, rows.to(broken))
+                )
+        return broken > 0
 
     def _activations(self, inputs: Inputs) -> list[Tensor]:
         """Through the layers' linear read where there is one.

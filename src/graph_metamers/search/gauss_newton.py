@@ -168,7 +168,15 @@ class _NewtonWalk(Walk):
         scale = self._norms(along) / self._norms(now).clamp(min=1e-30)
         mu = (self._damping * scale.double()).to(now)
         mu = mu if len(mu) == 1 else mu[self._of_residual]
-        return [-v for v in freed(back(_conjugate_gradients(system, now, self._inner)))]
+        z = _conjugate_gradients(system, now, self._inner, self._dots)
+        return [-v for v in freed(back(z))]
+
+    def _dots(self, a: Tensor, b: Tensor) -> Tensor:
+        """⟨a, b⟩ over the entries of a graph, for each entry of that graph."""
+        if self.problem.graphs == 1:
+            return (a * b).sum()
+        sums = a.new_zeros(self.problem.graphs)
+        return sums.index_add_(0, self._of_residual, a * b)[self._of_residual]
 
     def _norms(self, values: Tensor) -> Tensor:
         """The norm of the entries of each graph."""
@@ -210,18 +218,24 @@ def twice_differentiable(problem: Problem) -> bool:
 
 
 def _conjugate_gradients(
-    system: Callable[[Tensor], Tensor], goal: Tensor, iterations: int, enough: float = 1e-3
+    system: Callable[[Tensor], Tensor],
+    goal: Tensor,
+    iterations: int,
+    dots: Callable[[Tensor, Tensor], Tensor],
+    enough: float = 1e-3,
 ) -> Tensor:
+    """Solve for each graph on its own: `dots` gives the products over the entries of a graph."""
     z, rest = torch.zeros_like(goal), goal.clone()
-    direction, size = rest.clone(), rest.square().sum()
+    direction, size = rest.clone(), dots(rest, rest)
     first = size
     for _ in range(iterations):
-        if size <= enough**2 * first:
+        going = size > enough**2 * first
+        if not bool(going.any()):
             break
         image = system(direction)
-        length = size / (direction * image).sum()
+        length = torch.where(going, size / dots(direction, image), 0.0)
         z += length * direction
         rest -= length * image
-        before, size = size, rest.square().sum()
-        direction = rest + size / before * direction
+        before, size = size, dots(rest, rest)
+        direction = rest + torch.where(going, size / before, 0.0) * direction
     return z

@@ -46,9 +46,9 @@ class Swap(Search):
     H_u is the Gauss–Newton curvature of one row, estimated without bias from gradients of random
     combinations ξ of the activations (E[Jᵀξ ξᵀJ] = JᵀJ, ξ = ±1) that are kept from sweep to sweep.
     Of every node in a random share, the best pair of a shortlist is proposed. With
-    `BinaryFeatures(density="fixed")` a one may also go from node to node: each does what gains
-    most, a swap, one more (δ = W_a) or one less (δ = −W_r), and who takes a one is paid for it, by
-    who gives one, what makes as many want more as want less. All changes that promise a gain
+    `BinaryFeatures(density="fixed")` a one may also go from node to node. A price for a one is
+    found by bisection at which as many nodes want one more (δ = W_a) as want one less (δ = −W_r);
+    each node takes its best option at that price. All changes that promise a gain
     beyond what rounding alone may promise are carried out together if the **true** error falls,
     else the most promising quarter of them, and so on. When the promise was not kept, since rows
     that share neighbours add up, κ grows and the share shrinks; when it was, the other way round.
@@ -128,7 +128,7 @@ class Swap(Search):
             x = _placed(x, allowed, generator, keep=self.seek != "random")
         weight = problem.read_or_whole.weights[block.at]
         units = problem.inputs.units_of(block.at)
-        moves = getattr(block.vary, "density", "") == "fixed"
+        moves = not block.vary.row_by_row
         return _Ones(block.at, x, allowed, weight, units, moves=moves)
 
 
@@ -152,6 +152,9 @@ class _SwapWalk(Walk):
         patience: int | None,
     ) -> None:
         self.problem, self._ones = problem, ones
+        for each in ones:  # all inputs see the same probes
+            each.kept = min(other.kept for other in ones)
+            each.probes = each.probes[:, : each.kept]
         self._generator, self._patience = generator, patience
         self._read = problem.read_or_whole
         self._since = 0  # the sweep at which it began to look as it does now

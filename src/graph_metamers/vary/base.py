@@ -76,6 +76,11 @@ class Vary(ABC):
         return False
 
     @property
+    def row_by_row(self) -> bool:
+        """Whether the number of ones of each row is fixed, not only that of all rows."""
+        return False
+
+    @property
     def moves_edges(self) -> bool:
         """Whether edges may be exchanged."""
         return False

@@ -114,6 +114,10 @@ class BinaryFeatures(_Features):
             raise InputError(f"density must be 'fixed' or 'per_node'; got {self.density!r}.")
 
     @property
+    def row_by_row(self) -> bool:
+        return self.density == "per_node"
+
+    @property
     def swaps_ones(self) -> bool:
         """Unless a margin is asked for, which only a soft search can lower."""
         return self.margin == 0

@@ -42,7 +42,7 @@ class EdgePairs:
         self.offset = self.senders if source != target else 0
         self.nodes = self.senders + self.receivers if self.offset else self.senders
         self.graphs = inputs.graphs
-        self._at, self._mirrors = at, _mirrors(inputs, at)
+        self._at = at
         edges = edges + edges.new_tensor([[0], [self.offset]])
         self.undirected = not self.offset and is_symmetric(edges, self.nodes)
 
@@ -58,7 +58,12 @@ class EdgePairs:
         self.pairs, self._loops = edges[:, proper].clone(), edges[:, loops]
         self.graph_of_pairs = graph[self.pairs[0]]
         self._groups = graph if sides is None else 2 * graph + sides
-        self._attributes = self._carried(inputs, edges, proper, loops)
+        columns = self._columns(edges, proper, loops)
+        self._attributes = {key: inputs[key][columns] for key in edge_attributes(inputs, at)}
+        self._mirrors = _mirrors(inputs, at)
+        for key, order in self._mirrors.items():  # edges the other way, and their attributes
+            for name in edge_attributes(inputs, key):
+                self._attributes[name] = inputs[name][order[columns]]
         self._order = self._by_graph(graph)
 
         self._sorted = self.keys(self.pairs).sort().values
@@ -81,10 +86,8 @@ class EdgePairs:
                 return (kinds == kinds.max()).long()
         return two_sides(edges, self.nodes)
 
-    def _carried(
-        self, inputs: Inputs, edges: Tensor, proper: Tensor, loops: Tensor
-    ) -> dict[str, Tensor]:
-        """The edges' other attributes, in the order in which `changed` writes the edges."""
+    def _columns(self, edges: Tensor, proper: Tensor, loops: Tensor) -> Int[Tensor, " edges"]:
+        """The reference's columns, in the order in which `changed` writes the edges."""
         columns = [proper.nonzero().view(-1)]
         if self.undirected:
             keys = edges[0] * self.nodes + edges[1]
@@ -92,8 +95,7 @@ class EdgePairs:
             back = self.pairs[1] * self.nodes + self.pairs[0]
             columns.append(order[torch.searchsorted(keys[order], back)])
         columns.append(loops.nonzero().view(-1))
-        order = torch.cat(columns)
-        return {key: inputs[key][order] for key in edge_attributes(inputs, self._at)}
+        return torch.cat(columns)
 
     def _by_graph(self, graph: Tensor) -> Int[Tensor, " edges"] | None:
         """The order of the edges in which those of a graph stand together."""
@@ -169,19 +171,19 @@ def two_sides(edges: Int[Tensor, "2 edges"], nodes: int) -> Int[Tensor, " nodes"
     return None if bool((own == copy).any()) else (own > copy).long().to(edges.device)
 
 
-def _mirrors(inputs: Inputs, at: str) -> list[str]:
-    """Names of edges that lead the other way: between two types, the same pairs turned round."""
+def _mirrors(inputs: Inputs, at: str) -> dict[str, Int[Tensor, " edges"]]:
+    """Names of edges that are the same pairs turned round, with their column for each of `at`."""
     source, target = inputs.ends(at)
-    if source == target:
-        return []
-    return [
-        key
-        for key in inputs.edge_keys
-        if inputs.ends(key) == (target, source)
-        and inputs[key].shape == inputs[at].shape
-        and not edge_attributes(inputs, key)
-        and _same(inputs[key], inputs[at].flip(0), inputs.nodes(source))
-    ]
+    edges, nodes = inputs[at], max(inputs.nodes(source), inputs.nodes(target))
+    wanted = edges[1] * nodes + edges[0]
+    found: dict[str, Tensor] = {}
+    for key in inputs.edge_keys:
+        if key == at or inputs.ends(key) != (target, source) or inputs[key].shape != edges.shape:
+            continue
+        held, order = (inputs[key][0] * nodes + inputs[key][1]).sort()
+        if torch.equal(held, wanted.sort().values):
+            found[key] = order[torch.searchsorted(held, wanted)]
+    return found
 
 
 def is_symmetric(edges: Int[Tensor, "2 edges"], nodes: int) -> bool:
