@@ -358,3 +358,41 @@ def test_a_place_below_a_file(place, model, tmp_path, monkeypatch):
     with pytest.raises(gm.InputError, match=r"cannot be written \(.*\)\. Choose another place\."):
         m.save(tmp_path)  # over a folder
     assert list(tmp_path.parent.glob("*.part")) == []
+
+
+MISTAKES: dict[str, tuple[Callable[[nn.Module, Data], Any], str]] = {
+    "index": (
+        lambda model, data: gm.metamer(model, data, "act", index="all"),
+        "index must hold numbers of rows or a mask of them, .* got 'all'",
+    ),
+    "ragged index": (
+        lambda model, data: gm.metamer(model, data, "act", index=[[1], [2, 3]]),
+        "index must hold numbers of rows",
+    ),
+    "vary by a tuple": (
+        lambda model, data: gm.metamer(model, data, "act", vary={("user", "item"): gm.Edges()}),
+        r"vary must be keyed by the names of inputs; got \('user', 'item'\)",
+    ),
+    "graphs of two widths": (
+        lambda model, data: gm.metamer(model, [data, Data(x=torch.ones(3, 2))], "act"),
+        "data must hold graphs with the same attributes, .* it raised ",
+    ),
+    "a layer function that raises": (
+        lambda model, data: gm.metamer(model, data, lambda model, data: data.x[0, 9999]),
+        "The layer function '<lambda>' must run on any graph; it raised IndexError",
+    ),
+    "avoid": (
+        lambda model, data: gm.metamers(model, data, "act", n=1, avoid=5),
+        "avoid must be a list of graphs; got int",
+    ),
+    "an empty dictionary": (
+        lambda model, data: gm.metamer(model, {}, "act"),
+        r"The data has nothing\.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "sentence"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told(call, sentence, model):
+    with left_as_found(model), unchecked_types(), pytest.raises(gm.InputError, match=sentence):
+        call(model, toy_graph())

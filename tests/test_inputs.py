@@ -215,3 +215,13 @@ def test_names_that_are_none(use, sentence):
 def test_only_arguments_by_type_hold_types():
     with pytest.raises(gm.InputError, match=r"only arguments named \*_dict hold types"):
         Inputs.of({"features": {"a": torch.ones(2)}})
+
+
+def test_a_batch_with_a_type_that_holds_no_tensor():
+    graph = HeteroData()
+    graph["a"].x, graph["b"].num_nodes = torch.rand(6, 4), 3
+    graph["a", "to", "b"].edge_index = torch.tensor([[0, 1, 2], [0, 1, 2]])
+    whole = Inputs.of([graph, graph])
+    alone = whole.single(1)
+    assert alone.graph["a", "to", "b"].edge_index.tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert (alone.nodes("a"), alone.nodes("b"), alone.graphs) == (6, 3, 1)

@@ -1,14 +1,33 @@
 """The one error that a user's mistake raises, and the words it is told in."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import SupportsFloat
+from numbers import Real
+from typing import Any
 
 from torch import Tensor
 
 
 class InputError(ValueError):
     """Something that was handed in cannot be used; the message says what to do instead."""
+
+
+@contextmanager
+def told(what: str, remedy: str) -> Generator[None]:
+    """Anything that others' code raises in the block becomes a sentence.
+
+    Args:
+        what: Whose code it is and what was expected of it, without a full stop.
+        remedy: What to do about it, a sentence.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # what others' code raises is open
+        said = str(error).strip().removesuffix(".")
+        raise InputError(f"{what}; it raised {type(error).__name__}: {said}. {remedy}") from error
 
 
 def describe(tensor: Tensor) -> str:
@@ -22,12 +41,12 @@ def describe(tensor: Tensor) -> str:
 
 
 def listing(names: Iterable[str]) -> str:
-    """Quoted names, comma-separated.
+    """Quoted names, comma-separated; of none, "nothing".
 
     >>> listing(["conv1", "conv2"])
     "'conv1', 'conv2'"
     """
-    return ", ".join(f"'{name}'" for name in names)
+    return ", ".join(f"'{name}'" for name in names) or "nothing"
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
@@ -61,8 +80,27 @@ def check_same_shape(a: Tensor, b: Tensor) -> None:
 
 def check_positive(name: str, value: float) -> None:
     """Raise unless a setting is a positive, finite number."""
-    if not isinstance(value, SupportsFloat) or not 0 < float(value) < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not is_number(value) or not 0 < value < float("inf"):
         raise InputError(f"{name} must be positive and finite; got {value!r}.")
+
+
+def check_number(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Raise unless a setting is a finite number from `low` to `high`."""
+    if not is_number(value) or not (low <= value <= high and value < float("inf")):
+        span = f"from {low:g} to {high:g}" if high < float("inf") else f"of at least {low:g}"
+        raise InputError(f"{name} must be a number {span}; got {value!r}.")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number, of Python or of NumPy, that a float can hold.
+
+    >>> is_number(0.5), is_number(True), is_number("0.5"), is_number(10**400)
+    (True, False, False, False)
+    """
+    try:
+        return not isinstance(value, bool) and isinstance(value, Real) and float(value) == value
+    except OverflowError:
+        return False
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:

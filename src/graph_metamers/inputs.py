@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.data.data import BaseData
 
-from graph_metamers.errors import InputError, listing, suggestion
+from graph_metamers.errors import InputError, listing, suggestion, told
 from graph_metamers.units import Level, Units
 
 Graph = BaseData | Mapping[str, Any] | Sequence[BaseData]
@@ -63,7 +63,11 @@ class Inputs:
             return cls(_of_arguments(cast("Mapping[Any, Any]", data)), called=True)
         graphs = cast("Sequence[Any]", data) if isinstance(data, Sequence) else ()
         if graphs and all(isinstance(graph, (Data, HeteroData)) for graph in graphs):
-            return cls(cast("BaseData", Batch.from_data_list(list(graphs))))
+            with told(
+                f"{name} must hold graphs with the same attributes, which PyG makes one batch of",
+                "See which graph differs with [graph.to_dict().keys() for graph in graphs].",
+            ):
+                return cls(cast("BaseData", Batch.from_data_list(list(graphs))))
         raise InputError(f"{name} must be {WHAT}; got {type(data).__name__}.")
 
     # ------------------------------------------------------------------ tensors by name
@@ -286,7 +290,11 @@ class Inputs:
     @property
     def divisible(self) -> bool:
         """Whether single graphs can be taken out: those of a PyG `Batch` that was made of them."""
-        return isinstance(self.graph, Batch) and "_slice_dict" in vars(self.graph.stores[0])
+        slices = vars(self.graph.stores[0]).get("_slice_dict")
+        if not isinstance(self.graph, HeteroData):
+            return slices is not None
+        # PyG keeps none for a type that holds num_nodes alone, and then cannot take graphs out.
+        return slices is not None and slices.keys() >= set(self.node_types)
 
     def single(self, place: int) -> "Inputs":
         """One graph of a batch; the only one of a graph alone."""
@@ -294,11 +302,15 @@ class Inputs:
             return Inputs(cast("Batch", self.graph).get_example(place))
         if self.graphs == 1:
             return self
-        graph = copy.copy(self.graph)
-        if isinstance(graph, HeteroData):
-            nodes = {kind: self.graph_of_nodes(kind) == place for kind in self.node_types}
-            return Inputs(graph.subgraph(nodes), self.called)
-        return Inputs(cast("Data", graph).subgraph(self.graph_of_nodes() == place), self.called)
+        own = {kind: self.graph_of_nodes(kind) == place for kind in self.node_types}
+        if isinstance(self.graph, HeteroData):
+            graph = self.graph.subgraph(own)
+        else:
+            graph = cast("Data", self.graph).subgraph(own[""])
+        for store in graph.node_stores:
+            for name in {"batch", "ptr"} & set(store.keys()):
+                del store[name]
+        return Inputs(graph, self.called)
 
     def subset(self, places: list[int]) -> "Inputs":
         """Some graphs of a batch, as a batch."""

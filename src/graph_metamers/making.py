@@ -192,8 +192,9 @@ def metamers(
     if n > 1:
         _check_keeps_away(model, data, layer, options)
     found: list[Metamer] = []
+    given = checked_graphs("avoid", options.get("avoid", ()))
     for each in range(n):
-        avoid = [*options.get("avoid", ()), *(m.data for m in found)]
+        avoid = [*given, *(m.data for m in found)]
         mine: dict[str, Any] = options | {"seed": seed + each, "avoid": avoid}
         if options.get("checkpoint") is not None:
             path = Path(options["checkpoint"])

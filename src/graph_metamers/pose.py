@@ -108,7 +108,7 @@ def pose(
         chosen,
         [session.units(target, h) for target, h in zip(targets, chosen, strict=True)],
         tol=tol,
-        index=None if index is None else torch.as_tensor(index, device=inputs.device),
+        index=_index(index, inputs.device),
         others=others,
     )
     functions = [target.function for target in targets]
@@ -121,7 +121,7 @@ def pose(
         functions,
         [str(block) for block in blocks],
         session.forward,
-        None if index is None else torch.as_tensor(index),
+        _index(index, inputs.device),
         [other[block.at] for other in away for block in blocks],
     )
     return Problem(
@@ -135,6 +135,16 @@ def pose(
         identity=identity,
         null_errors=[match.fvu(h).mean(0) for h in others],
     )
+
+
+def _index(index: Any, device: torch.device) -> Tensor | None:
+    try:
+        return None if index is None else torch.as_tensor(index, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            "index must hold numbers of rows or a mask of them, as a list or a tensor; got "
+            f"{index!r}. Leave it out for all rows."
+        ) from None
 
 
 def _check_output(session: Session) -> None:
@@ -159,18 +169,6 @@ def _check_repeated(what: str, once: Tensor, again: Tensor) -> None:
         )
 
 
-def _tried(session: Session, targets: list[Target], inputs: Inputs, what: str) -> list[Tensor]:
-    try:
-        return session.activations(targets, inputs)
-    except InputError:
-        raise
-    except Exception as error:  # what a model makes of other values is open
-        raise InputError(
-            f"{session.name} must run on other graphs than the reference; on {what} it raised "
-            f"{type(error).__name__}: {str(error).strip()}. Narrow what varies, or its bounds."
-        ) from error
-
-
 def _moved(
     session: Session,
     blocks: tuple[Block, ...],
@@ -182,7 +180,7 @@ def _moved(
     moved = [False] * len(targets)
     for _ in range(STARTS):
         start = random_inputs(blocks, session.inputs, generator)
-        started = _tried(session, targets, start, "a random start")
+        started = session.activations(targets, start)
         for place, (h, other) in enumerate(zip(reference, started, strict=True)):
             moved[place] |= h.shape != other.shape or not torch.equal(h, other)
         if all(moved):
@@ -228,7 +226,7 @@ def _other_activations(
     session: Session, targets: list[Target], reference: list[Tensor], graph: Any
 ) -> list[Tensor]:
     with torch.no_grad():
-        found = _tried(session, targets, Inputs.of(graph), "one of null_graphs")
+        found = session.activations(targets, Inputs.of(graph))
     shapes = [h.shape for h in reference]
     if [h.shape for h in found] != shapes:
         raise InputError(

@@ -176,9 +176,10 @@ def test_where_too_few_others_are():
     ("options", "sentence"),
     [
         ({"degrees": "kept"}, r"degrees must be 'free' or 'fixed'; got 'kept'\."),
-        ({"keep": -0.1}, r"keep is the share of the edges that may stay, 0 to 1; got -0\.1\."),
-        ({"keep": 1.5}, r"keep is the share .*; got 1\.5\."),
-        ({"keep": float("nan")}, r"keep is the share .*; got nan\."),
+        ({"keep": -0.1}, r"keep must be a number from 0 to 1; got -0\.1\."),
+        ({"keep": 1.5}, r"keep must be a number .*; got 1\.5\."),
+        ({"keep": float("nan")}, r"keep must be a number .*; got nan\."),
+        ({"keep": "all"}, r"keep must be a number .*; got 'all'\."),
         ({"slope": 0.0}, r"slope must be positive and finite; got 0\.0\."),
         ({"slope": float("inf")}, r"slope must be positive and finite; got inf\."),
     ],
@@ -238,7 +239,7 @@ def with_weights(data: Data) -> Data:
     ("vary", "data", "sentence"),
     [
         (gm.Edges(degrees="fixed"), TRIANGLES, r"it needs Edges\(\) and one graph .*EdgeSwap"),
-        (gm.Edges(keep=0.5), TRIANGLES, r"it needs Edges\(\) and one graph"),
+        (gm.Edges(keep=0.5), TRIANGLES, r"it needs Edges\(\), nodes of one type"),
         (gm.Edges(), with_weights(TRIANGLES), "one graph without edge attributes"),
         (gm.Edges(), Batch.from_data_list([TRIANGLES] * 2), "one graph without edge attributes"),
         (gm.Edges(), random_graph(8, 0.3, 0, True, False), "undirected edges without self-loops"),
@@ -372,9 +373,10 @@ def test_models_that_ignore_weights_are_refused(build):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"low": 1.0, "high": 1.0}, r"low must be less than high; got low=1\.0, high=1\.0\. None "),
-        ({"low": 2.0, "high": 1.0}, r"low must be less than high"),
-        ({"low": float("nan")}, r"low must be less than high; got low=nan"),
+        ({"low": 1.0, "high": 1.0}, r"low and high must be numbers, .* got low=1\.0"),
+        ({"low": 2.0, "high": 1.0}, r"low and high must be numbers"),
+        ({"low": float("nan")}, r"low and high must be numbers, .* got low=nan"),
+        ({"low": torch.zeros(2)}, r"low and high must be numbers"),
         ({"spread": 0.0}, r"spread must be positive and finite; got 0\.0\."),
     ],
 )

@@ -1,7 +1,6 @@
 """A model opened once on its inputs: its call, its layers, its activations and its output."""
 
 import math
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graph_metamers.errors import InputError, listing
+from graph_metamers.errors import InputError, listing, told
 from graph_metamers.inputs import Graph, Inputs
 from graph_metamers.probe.call import HOW_TO_CALL, Forward, bind_call, named_tensors
 from graph_metamers.probe.checks import check_inputs, check_model
@@ -26,6 +25,11 @@ from graph_metamers.probe.trace import Tracer
 from graph_metamers.probe.twin import own_randomness, put_back, twin_of, without_hooks
 from graph_metamers.task import Task, as_task, infer_task
 from graph_metamers.units import Units
+
+REMEDY = (
+    "Narrow what varies, or its bounds, to what the model takes. See the call with "
+    "graph_metamers.summary(model, data)."
+)
 
 
 class Session:
@@ -248,7 +252,11 @@ class Session:
     # ------------------------------------------------------------------ running the model
 
     def _evaluated(self, function: LayerFunction, label: str, inputs: Inputs) -> dict[str, Tensor]:
-        found = named_tensors(function(self.model, self._copied(inputs).restored()))
+        with told(
+            f"The layer function '{label}' must run on any graph",
+            "It is called as function(model, data) with a copy of the model.",
+        ):
+            found = named_tensors(function(self.model, self._copied(inputs).restored()))
         if not found:
             raise InputError(
                 f"The layer function '{label}' must return a floating-point tensor; "
@@ -265,7 +273,13 @@ class Session:
 
     def _run(self, inputs: Inputs) -> Any:
         """Call the model on a graph of its own: what it sets there reaches nobody else."""
-        return self._call(self.model, self._copied(inputs))
+        with told(f"{self.name} must run on {self._said(inputs)}", REMEDY):
+            return self._call(self.model, self._copied(inputs))
+
+    def _said(self, inputs: Inputs) -> str:
+        """Which graph it is, for sentences."""
+        other = [k for k in inputs.keys if k not in self.inputs or inputs[k] is not self.inputs[k]]
+        return f"graphs with other values of {listing(other)}" if other else "the reference graph"
 
     def _copied(self, inputs: Inputs) -> Inputs:
         changed = [key for key in self._overwritten if key in inputs]
@@ -286,26 +300,20 @@ class Session:
         given = self.inputs.cloned()
         before = {key: given[key]._version for key in given.keys}  # pyright: ignore[reportPrivateUsage]
         tensors = {key: given[key] for key in before}
-        with Tracer(self.model, functions=True) as tracer:
-            self._tried(lambda: tracer.follow(lambda: self._call(self.model, given), see))
+        with (
+            told(
+                f"{self.name} must run on the reference graph",
+                f"Hand in a graph like those that it was trained on, or say {HOW_TO_CALL}",
+            ),
+            Tracer(self.model, functions=True) as tracer,
+        ):
+            tracer.follow(lambda: self._call(self.model, given), see)
         self._overwritten = [
             key
             for key, value in tensors.items()
             if value._version != before[key]  # pyright: ignore[reportPrivateUsage]
         ]
         return calls
-
-    def _tried(self, run: Callable[[], Any]) -> None:
-        try:
-            run()
-        except InputError:
-            raise
-        except Exception as error:  # what a model makes of a graph that it does not know is open
-            raise InputError(
-                f"{self.name} must run on the reference graph; it raised "
-                f"{type(error).__name__}: {str(error).strip()}. Hand in a graph like those "
-                f"that it was trained on, or say {HOW_TO_CALL}"
-            ) from error
 
     @torch.no_grad()
     def _drop_idle_hooks(self) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graph_metamers.errors import InputError
+from graph_metamers.errors import told
 
 Memo = dict[int, Any]  # as copy.deepcopy takes it: what stands for an object in the copy
 
@@ -37,17 +37,15 @@ def twin_of(model: nn.Module) -> nn.Module:
     with torch.inference_mode(False):
         for module in model.modules():
             _detach(list(vars(module).values()), memo, set())
-        try:
+        with told(
+            f"{type(model).__name__} must be a model that can be copied: it is read on a copy",
+            "Remove the attribute or hook that cannot be copied, such as one that holds a lock or "
+            "an open file.",
+        ):
             with torch.no_grad():  # scripted modules would be copied with a history
                 twin = copy.deepcopy(model, memo)
             for module in twin.modules():
                 _make_functions_private(module, memo)
-        except Exception as error:  # what an attribute raises when it is copied is open
-            raise InputError(
-                f"{type(model).__name__} must be a model that can be copied, since it is read on a "
-                f"copy; copying it raised {type(error).__name__}: {error}. Remove the attribute or "
-                "hook that cannot be copied, such as one that holds a lock or an open file."
-            ) from error
         for module in twin.modules():
             _forget_cache(module)
         twin.eval()

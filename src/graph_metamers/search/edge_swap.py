@@ -1,6 +1,5 @@
 """Discrete search for edges: exchange many at a time, keep what lowers the true error."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -8,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from graph_metamers.errors import InputError
+from graph_metamers.errors import check_number
 from graph_metamers.search.base import Search, check_budget
 from graph_metamers.search.edge_gains import Gains
 from graph_metamers.search.exchange import carried_out
@@ -80,10 +79,7 @@ class EdgeSwap(Search):
 
     def __post_init__(self) -> None:
         check_budget(self.steps, self.patience)
-        if not 0 <= self.temperature < math.inf:
-            raise InputError(
-                f"temperature must be zero or more and finite; got {self.temperature}."
-            )
+        check_number("temperature", self.temperature, 0)
 
     def suits(self, vary: Vary) -> bool:
         return vary.moves_edges

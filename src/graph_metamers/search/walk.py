@@ -31,10 +31,9 @@ class Ended(StrEnum):
                 "Give the search more steps, try another search or seed, or accept a larger tol."
             ),
             Ended.STALLED: (
-                "The error stopped falling above tol. "
-                "Wide layers are harder to match with discrete inputs: accept a larger tol, or "
-                "match a narrower layer such as the output; try another seed, and with Adam a "
-                "larger lr."
+                "The error stopped falling above tol. Try another seed, and with Adam a larger lr; "
+                "accept a larger tol; or match a narrower layer such as the output. Binary "
+                "features and edges match a wide layer less well than real ones do."
             ),
             Ended.NONFINITE: (
                 "The error or its gradient became NaN or infinite. "

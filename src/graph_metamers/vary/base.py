@@ -11,12 +11,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
 
-from graph_metamers.errors import InputError, describe, listing
+from graph_metamers.errors import InputError, describe, is_number, listing
 from graph_metamers.inputs import Inputs
 
 Kind = Literal["features", "structure", "weights"]
@@ -137,10 +137,11 @@ class Bounded(Vary):
     high: float | None = None
 
     def __post_init__(self) -> None:
-        low, high = self.limits
-        if not low < high:
+        given = [bound for bound in (self.low, self.high) if bound is not None]
+        if not all(map(is_number, given)) or not self.limits[0] < self.limits[1]:
             raise InputError(
-                f"low must be less than high; got low={self.low}, high={self.high}. "
+                f"low and high must be numbers, low the less; got low={self.low!r}, "
+                f"high={self.high!r}. "
                 "None leaves a side open."
             )
 
@@ -222,7 +223,12 @@ def blocks_of(vary: Any, inputs: Inputs, default: Any) -> tuple[Block, ...]:
     if isinstance(vary, Vary):
         return tuple(Block(key, vary) for key in vary.keys(inputs))
     if isinstance(vary, Mapping) and vary and all(isinstance(v, Vary) for v in vary.values()):
-        for key, way in vary.items():
+        for key, way in cast("Mapping[Any, Vary]", vary).items():
+            if not isinstance(key, str):
+                raise InputError(
+                    f"vary must be keyed by the names of inputs; got {key!r}. The data has "
+                    f"{listing(inputs.keys)}."
+                )
             if key not in way.prepared(inputs, key):
                 inputs[key]  # says what there is
         return tuple(Block(str(key), way) for key, way in vary.items())

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from graph_metamers.errors import InputError, check_positive, describe, listing
+from graph_metamers.errors import InputError, check_number, check_positive, describe, listing
 from graph_metamers.inputs import Inputs
 from graph_metamers.vary.base import Bounded, Changed, Kind, Variable, Vary
 from graph_metamers.vary.gradients import rendered, sigmoid_pull
@@ -72,10 +72,7 @@ class Edges(Vary):
     def __post_init__(self) -> None:
         if self.degrees not in ("free", "fixed"):
             raise InputError(f"degrees must be 'free' or 'fixed'; got {self.degrees!r}.")
-        if not 0 <= self.keep <= 1:
-            raise InputError(
-                f"keep is the share of the edges that may stay, 0 to 1; got {self.keep}."
-            )
+        check_number("keep", self.keep, 0, 1)
         check_positive("slope", self.slope)
 
     def keys(self, inputs: Inputs) -> list[str]:
@@ -135,8 +132,8 @@ class Edges(Vary):
         if self.degrees != "free" or self.keep < 1 or not plain or edge_attributes(inputs, at):
             raise InputError(
                 "The dense relaxation of Eqs. 11–12 keeps the number of edges and nothing else: "
-                f"it needs Edges() and one graph without edge attributes; got {self!r}. "
-                "Use search=EdgeSwap()."
+                f"it needs Edges(), nodes of one type with x, and one graph without edge "
+                f"attributes; got {self!r}. Let the edges alone vary, with search=EdgeSwap()."
             )
         if nodes > DENSE_NODES:
             raise InputError(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from graph_metamers.errors import InputError, describe
+from graph_metamers.errors import InputError, check_number, check_positive, describe
 from graph_metamers.inputs import Inputs
 from graph_metamers.units import Units
 from graph_metamers.vary.base import Bounded, Changed, Kind, Variable, Vary
@@ -106,10 +106,8 @@ class BinaryFeatures(_Features):
     density: Literal["fixed", "per_node"] = "fixed"
 
     def __post_init__(self) -> None:
-        if not (self.slope > 0 and math.isfinite(self.slope)):
-            raise InputError(f"slope must be positive and finite; got {self.slope}. Try 1.0.")
-        if not (self.margin >= 0 and math.isfinite(self.margin)):
-            raise InputError(f"margin must be zero or more and finite; got {self.margin}. Try 0.0.")
+        check_positive("slope", self.slope)
+        check_number("margin", self.margin, 0)
         if self.density not in ("fixed", "per_node"):
             raise InputError(f"density must be 'fixed' or 'per_node'; got {self.density!r}.")
 
