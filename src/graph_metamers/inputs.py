@@ -303,10 +303,10 @@ class Inputs:
         if self.graphs == 1:
             return self
         own = {kind: self.graph_of_nodes(kind) == place for kind in self.node_types}
-        if isinstance(self.graph, HeteroData):
-            graph = self.graph.subgraph(own)
+        if isinstance(self.graph, HeteroData):  # made anew, as part of a batch is still a batch
+            graph = HeteroData.from_dict(self.graph.subgraph(own).to_dict())
         else:
-            graph = cast("Data", self.graph).subgraph(own[""])
+            graph = Data.from_dict(cast("Data", self.graph).subgraph(own[""]).to_dict())
         for store in graph.node_stores:
             for name in {"batch", "ptr"} & set(store.keys()):
                 del store[name]

@@ -238,7 +238,7 @@ def with_weights(data: Data) -> Data:
 @pytest.mark.parametrize(
     ("vary", "data", "sentence"),
     [
-        (gm.Edges(degrees="fixed"), TRIANGLES, r"it needs Edges\(\) and one graph .*EdgeSwap"),
+        (gm.Edges(degrees="fixed"), TRIANGLES, r"it needs Edges.*EdgeSwap"),
         (gm.Edges(keep=0.5), TRIANGLES, r"it needs Edges\(\), nodes of one type"),
         (gm.Edges(), with_weights(TRIANGLES), "one graph without edge attributes"),
         (gm.Edges(), Batch.from_data_list([TRIANGLES] * 2), "one graph without edge attributes"),
