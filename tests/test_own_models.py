@@ -55,6 +55,7 @@ class Case:
     graph: Callable[[], Data] = toy_graph
     run: Any = forward_of  # (model, data) -> class scores
     forward: Any = None
+    call: str | None = None
     label: str | None = None
 
 
@@ -63,7 +64,8 @@ def check(case: Case, mode: Any = nullcontext) -> gm.Metamer:
     model, data = seeded(case.build), case.graph()
     edges = {name: value for name, value in data.to_dict().items() if name != "x"}
     with left_as_found(model), mode():
-        m = gm.metamer(model, data, case.layer, search=FEW, forward=case.forward)
+        options: dict[str, Any] = {"forward": case.forward, "call": case.call}
+        m = gm.metamer(model, data, case.layer, search=FEW, **options)
 
     # The error fell clearly, and the graph is another one of the same kind.
     assert m.fvu < 0.8 * m.history[0]
@@ -238,7 +240,12 @@ CALLS = {
         pyg(GCN), "act", at("act", run=run_sparse), sparse_graph, run_sparse
     ),
     "edge-weights": Case(
-        pyg(GCN), "act", at("act", run=run_weighted), weighted_graph, run_weighted
+        pyg(GCN),
+        "act",
+        at("act", run=run_weighted),
+        weighted_graph,
+        run_weighted,
+        call="x, edge_index, edge_weight",
     ),
     # These take edge weights and ignore them.
     "ignored-edge-weights": Case(pyg(GraphSAGE), "act", at("act"), weighted_graph),

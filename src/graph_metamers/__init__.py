@@ -15,6 +15,7 @@ from graph_metamers.probe import layers
 from graph_metamers.referents import Referent, bayes_referent, model_referent, referent
 from graph_metamers.result import Metamer, load
 from graph_metamers.search import Adam, Auto, EdgeSwap, Exact, GaussNewton, Swap
+from graph_metamers.summarising import Summary, summary
 from graph_metamers.theory import (
     ActivationVolume,
     MetamerDimension,
@@ -47,6 +48,7 @@ __all__ = [
     "MetamerDimension",
     "Outcome",
     "Referent",
+    "Summary",
     "Swap",
     "activation_volume",
     "audit",
@@ -61,6 +63,7 @@ __all__ = [
     "metamers",
     "model_referent",
     "referent",
+    "summary",
     "task",
     "write_report",
     "zoo",

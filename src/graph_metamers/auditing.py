@@ -281,7 +281,7 @@ def _question(
         "nodes": sum(inputs.nodes(kind) for kind in inputs.node_types),
         "features": sum(inputs[key].shape[1] for key in inputs.feature_keys),
         "edges": sum(inputs[key].shape[1] for key in inputs.edge_keys),
-        "model_digest": digest(session.model, session.forward, functions),
+        "model_digest": digest(session.model, session.call.text, functions),
         "data_digest": digest(inputs.graph.to_dict()),
         "device": str(inputs.device).split(":")[0],
         # Rows that were made by different versions do not belong into one table.

@@ -17,7 +17,7 @@ from graph_metamers.inputs import Graph, Inputs
 from graph_metamers.judge import SHARE, Judgement, errors_of, is_impossible, judged, nulls_of
 from graph_metamers.measure import Outcome, activation_error, consistency, match_figures
 from graph_metamers.pose import Varies, opened, pose
-from graph_metamers.probe import Forward, Layer
+from graph_metamers.probe import Forward, Layer, how_of
 from graph_metamers.progress import progress_bar
 from graph_metamers.randomness import seeded
 from graph_metamers.result import Metamer, setting
@@ -41,6 +41,7 @@ def metamer(
     task: Task | str | None = None,
     avoid: Sequence[Any] = (),
     null_graphs: Sequence[Any] = (),
+    call: str | None = None,
     forward: Forward | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
@@ -80,8 +81,10 @@ def metamer(
             `metamers`. `Swap` and `Exact` can.
         null_graphs: Other graphs than each of which the metamer must be nearer. For a model of
             whole graphs and one reference they also say what the spread of the layer is.
-        forward: How to call the model, `(model, data) -> output`, where the names of its
-            arguments do not say so.
+        call: The call, as `graph_metamers.summary` shows it: names of arguments and of the graph's
+            attributes, as in "x, edge_index, edge_weight=edge_attr". By default it is read from
+            the names of the model's arguments.
+        forward: The call as a function `(model, data) -> output`, for what `call` cannot say.
         checkpoint: A file to save the search's state to now and then, and to resume it from; the
             result is the same, bit for bit, as without a stop.
         progress: Whether to show a bar once the search takes longer than two seconds.
@@ -105,7 +108,7 @@ def metamer(
     """
     check_count("seed", seed, least=0)
     search = configured(search)
-    with opened(model, data, vary, forward, task) as open_model:
+    with opened(model, data, vary, how_of(call, forward), task) as open_model:
         problem = pose(
             open_model,
             layer,
@@ -205,8 +208,9 @@ def metamers(
 
 def _check_keeps_away(model: nn.Module, data: Graph, layer: Layer, options: dict[str, Any]) -> None:
     """Say before the first search whether the others can keep away from what it finds."""
-    vary, forward, task = (options.get(name) for name in ("vary", "forward", "task"))
-    with opened(model, data, vary, forward, task) as open_model:
+    vary, task = options.get("vary"), options.get("task")
+    how = how_of(options.get("call"), options.get("forward"))
+    with opened(model, data, vary, how, task) as open_model:
         tol, index = options.get("tol", 1e-2), options.get("index")
         problem = pose(open_model, layer, tol=tol, index=index, avoid=[data])
         configured(options.get("search", "auto")).choose(problem)

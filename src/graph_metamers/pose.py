@@ -12,7 +12,7 @@ from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, describe, listing
 from graph_metamers.inputs import Graph, Inputs
 from graph_metamers.measure import Match
-from graph_metamers.probe import Forward, Layer, Session, Target
+from graph_metamers.probe import How, Layer, Session, Target
 from graph_metamers.search import Problem
 from graph_metamers.similarity import similarity
 from graph_metamers.task import Task
@@ -36,7 +36,7 @@ def opened(
     model: nn.Module,
     data: Graph | Inputs,
     vary: Any,
-    forward: Forward | None,
+    how: How,
     task: Task | str | None = None,
 ) -> Generator[Opened]:
     """Open a model on the reference with all that varies, to which it responds as before.
@@ -52,7 +52,7 @@ def opened(
     for block in blocks:
         block.check(inputs)
     with ExitStack() as stack:
-        session = stack.enter_context(Session(model, inputs, forward, task))
+        session = stack.enter_context(Session(model, inputs, how, task, [b.at for b in blocks]))
         if inputs is not given:
             _check_same_response(model, given, session)
         yield Opened(session, blocks)
@@ -60,7 +60,7 @@ def opened(
 
 @torch.no_grad()
 def _check_same_response(model: nn.Module, given: Inputs, session: Session) -> None:
-    with Session(model, given, session.forward) as before:
+    with Session(model, given, session.call) as before:
         outputs = before.output(before.inputs), session.output(session.inputs)
     if not torch.allclose(*outputs, rtol=1e-3, atol=1e-5 * float(outputs[0].abs().max())):
         raise InputError(
@@ -120,7 +120,7 @@ def pose(
         match.labels,
         functions,
         [str(block) for block in blocks],
-        session.forward,
+        session.call.text,
         _index(index, inputs.device),
         [other[block.at] for other in away for block in blocks],
     )

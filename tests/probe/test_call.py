@@ -1,5 +1,6 @@
 """Any forward gets its graph by the names of its arguments; any output gives its tensors."""
 
+import re
 import warnings
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -7,18 +8,20 @@ from typing import Any
 
 import pytest
 import torch
+import torch_geometric
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data, HeteroData
 
 import graph_metamers as gm
 from graph_metamers.inputs import Inputs
-from graph_metamers.probe.call import bind_call, named_tensors
+from graph_metamers.probe import Session
+from graph_metamers.probe.call import named_tensors, readings
 from helpers import weighted_path, with_adj_t
 
 
 def call(model: nn.Module, data: Any, forward: Any = None) -> Any:
     inputs = Inputs.of(data)
-    return bind_call(model, inputs, forward)(model, inputs)
+    return readings(model, inputs, forward)[0].run(model, inputs)
 
 
 class Returns(nn.Module):
@@ -66,8 +69,8 @@ def test_a_forward_that_takes_the_whole_graph(forward):
     [
         lambda x, edge_index: {"x": x, "edge_index": edge_index},
         lambda edge_index, x: {"x": x, "edge_index": edge_index},
-        lambda x, edge_index, edge_weight=None: {"x": x, "edge_weight": edge_weight},
-        lambda x, edge_index, /, edge_weight=None: {"x": x, "edge_weight": edge_weight},
+        lambda x, edge_index, edge_weight: {"x": x, "edge_weight": edge_weight},
+        lambda x, edge_index, /, edge_weight: {"x": x, "edge_weight": edge_weight},
         lambda *, x, edge_index: {"x": x, "edge_index": edge_index},
         lambda x, color: {"x": x, "color": color},
         lambda x, *args, **kwargs: {"x": x} | dict.fromkeys(args, 1) | kwargs,
@@ -103,11 +106,170 @@ def test_the_users_own_call_has_the_last_word():
     assert call(Returns(lambda a, b: a), data, lambda model, d: model(d.x, 0)) is data.x
 
 
+# ------------------------------------------------------------------------------------- readings
+
+
+class Scaled(nn.Module):
+    """A convolution whose result an optional argument scales."""
+
+    def __init__(self, forward: Any) -> None:
+        super().__init__()
+        self.lin, self.inner = nn.Linear(2, 2), forward
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.inner(self.lin, *args, **kwargs)
+
+
+class Weighted(Scaled):
+    def forward(self, x, edge_index, edge_weight=None):
+        return self.inner(self.lin(x), edge_weight)
+
+
+class Typed(Scaled):
+    def forward(self, x, edge_index, node_type=None):
+        return self.inner(self.lin(x), node_type)
+
+
+class Both(Scaled):
+    def forward(self, x, edge_index, edge_weight=None, edge_attr=None):
+        return self.inner(self.lin(x), edge_weight)
+
+
+def scaled(h: Tensor, by: Tensor | None) -> Tensor:
+    return h if by is None else h * by.float().mean()
+
+
+def ignored(h: Tensor, by: Tensor | None) -> Tensor:
+    return h
+
+
+def graph(**more: Tensor) -> Data:
+    plain = weighted_path()
+    return Data(x=plain.x, edge_index=plain.edge_index, **more)
+
+
+WEIGHT, TYPE = torch.tensor([0.2, 0.3, 0.7]), torch.tensor([1, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "text"),
+    [
+        (Weighted(scaled), graph(edge_attr=WEIGHT), "edge_weight=edge_attr"),
+        (Weighted(scaled), graph(edge_attr=WEIGHT[:, None]), "edge_weight=edge_attr"),
+        (Weighted(scaled), graph(edge_weight=WEIGHT), "edge_weight"),
+        (Typed(scaled), graph(node_type=TYPE), "node_type"),
+    ],
+    ids=["edge_attr", "column", "edge_weight", "node_type"],
+)
+def test_of_two_calls_with_other_results_one_is_asked_for(model, data, text):
+    full = f"x, edge_index, {text}"
+    with pytest.raises(gm.InputError, match=f"call='x, edge_index' or call='{full}'"):
+        gm.layers(model, data)
+    for call in ("x, edge_index", full):  # both remedies work
+        with Session(model, data, call) as session, torch.no_grad():
+            scale = 1.0 if call != full else data[text.split("=")[-1]].float().mean()
+            assert torch.allclose(session.output(session.inputs), model.lin(data.x) * scale)
+            assert session.call.asked == call
+
+
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        (Weighted(ignored), graph(edge_weight=WEIGHT)),
+        (Weighted(scaled), graph(edge_attr=torch.rand(3, 3))),
+        (Weighted(scaled), graph(y=TYPE, train_mask=TYPE > 1)),
+        (Both(scaled), graph(edge_attr=WEIGHT)),
+    ],
+    ids=["ignored", "several columns", "labels", "its own argument"],
+)
+def test_where_both_calls_give_the_same_nothing_is_asked(model, data):
+    with Session(model, data) as session, torch.no_grad():
+        assert torch.equal(session.output(session.inputs), model.lin(data.x))
+        assert session.call.text.startswith("model(x, edge_index")
+
+
+def test_what_varies_is_handed_over():
+    m = gm.metamer(
+        Weighted(lambda h, w: h if w is None else h * w.mean()),
+        graph(),
+        "output",
+        vary=gm.EdgeWeights(),
+        tol=10.0,
+    )
+    assert m.varied == {"edge_weight": "weights"}
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        ("x, edge_index, edge_weight=nothing", "names 'nothing', which data lacks"),
+        ("x, edge_index, 1 + 1", "must name arguments and the graph's attributes"),
+        ("__import__('os').system('true')", "must name arguments and the graph's attributes"),
+        ("x, *edge_index", "must name arguments and the graph's attributes"),
+        ("x, **edge_index", "must name arguments and the graph's attributes"),
+        ("x, (", "must name arguments and the graph's attributes"),
+        ("x, edge_index, x, x, x", r"does not fit Weighted\.forward\(x, edge_index, edge_weight"),
+        ("x, edge_indices=edge_index", r"does not fit Weighted\.forward"),
+    ],
+)
+def test_a_call_that_cannot_be_made(call, sentence):
+    with pytest.raises(gm.InputError, match=sentence):
+        gm.layers(Weighted(scaled), graph(), call=call)
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["x, edge_index, 2.5", "model(x, edge_index, edge_weight=2.5)", "data.x, data.edge_index, 2.5"],
+)
+def test_plain_values_and_the_shown_call_are_taken(call):
+    model = Weighted(lambda h, w: h * w)
+    with Session(model, graph(), call) as session, torch.no_grad():
+        assert torch.equal(session.output(session.inputs), model.lin(graph().x) * 2.5)
+
+
+def test_call_and_forward_exclude_each_other():
+    both: dict[str, Any] = {"call": "x, edge_index", "forward": lambda model, data: data.x}
+    with pytest.raises(gm.InputError, match="call and forward both say"):
+        gm.layers(Weighted(scaled), graph(), **both)
+
+
+def test_a_forward_over_another_model_is_told():
+    model, other = Weighted(scaled), Weighted(scaled)
+    with pytest.raises(gm.InputError, match="forward must call the model that it is handed"):
+        gm.layers(model, graph(), forward=lambda model, data: other(data.x, data.edge_index))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+def test_an_adjacency_matrix_is_not_made_up():
+    """Each of the calls that the sentence shows works when it is pasted."""
+
+    class Dense(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lin = nn.Linear(2, 2)
+
+        def forward(self, x, adj):
+            return adj @ self.lin(x)
+
+    model, data = Dense(), graph()
+    with pytest.raises(gm.InputError, match="needs 'adj'") as told:
+        gm.layers(model, data)
+    shown = re.findall(r"(lambda model, data: model\(.*?\)\)) for", str(told.value))
+    assert len(shown) == 2
+    for text in shown:
+        call = eval(text, {"torch_geometric": torch_geometric})
+        assert gm.layers(model, data, forward=call).names == ["lin", "output"]
+    data.adj = torch.eye(3)
+    assert gm.layers(model, data).names == ["lin", "output"]
+
+
 # ------------------------------------------------------------------------------------- adj_t
 
 
-@pytest.mark.parametrize("forward", [lambda x, adj_t: adj_t @ x, lambda x, adj: adj @ x])
-def test_adj_t_is_built_from_directed_weighted_unsorted_edges(forward):
+def test_adj_t_is_built_from_directed_weighted_unsorted_edges():
+    def forward(x, adj_t):
+        return adj_t @ x
+
     # Row i sums over the senders j of j→i, by hand.
     data = weighted_path()
     sums = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 3.0]])
@@ -122,7 +284,7 @@ def test_adj_t_is_built_from_directed_weighted_unsorted_edges(forward):
 
 def test_adj_t_is_built_again_only_when_the_edges_change():
     inputs, model = Inputs.of(weighted_path()), Returns(lambda x, adj_t: adj_t)
-    run = bind_call(model, inputs, None)
+    run = readings(model, inputs, None)[0].run
     first = run(model, inputs)
     assert run(model, inputs.replaced({"x": inputs["x"] + 1})) is first
     weighted = inputs.replaced({"edge_weight": inputs["edge_weight"] * 2})

@@ -1,144 +1,319 @@
 """Hand a graph to any model's forward, and read the tensors in whatever it returns."""
 
+import ast
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, cast
 
 from torch import Tensor, nn
 from torch_geometric.data.data import BaseData
 from torch_geometric.utils import to_torch_csr_tensor
 
-from graph_metamers.errors import InputError, listing
+from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.inputs import Inputs
 
 Forward = Callable[[nn.Module, Any], Any]
-Call = Callable[[nn.Module, Inputs], Any]
 Filler = Callable[[Inputs], Any]
 
-# Optional arguments are filled only when they are graph inputs by convention:
-# an optional `y=None`, for one, would turn some forwards into a loss.
+# Optional arguments are filled in silence only where they are PyG's own names of graph inputs.
 GRAPH_ARGUMENTS = (
-    *("x", "edge_index", "edge_weight", "edge_attr", "edge_type", "batch", "adj_t", "pos"),
-    *("edge_label_index", "x_dict", "edge_index_dict", "edge_attr_dict", "edge_weight_dict"),
+    *("x", "edge_index", "edge_attr", "edge_type", "batch", "adj_t", "pos", "edge_label_index"),
+    *("x_dict", "edge_index_dict", "edge_attr_dict", "edge_weight_dict"),
 )
+# Optional arguments of these names are left out: filled, they would turn some forwards into a loss.
+LABELS = ("y", "edge_label", "train_mask", "val_mask", "test_mask")
 COUNTS = ("num_nodes", "num_graphs")
 
 HOW_TO_CALL = (
-    "how to call it with forward=lambda model, data: model(...), or build a model whose "
-    "forward takes data alone."
+    "how to call it, as in call='x, edge_index, edge_weight=edge_attr' or "
+    "forward=lambda model, data: model(...)."
+)
+ADJACENCY = (
+    "{name} needs 'adj', which data lacks and which can be made in several ways. Put the one that "
+    "the model was trained with into data.adj, or, where edges vary, say how it is made: "
+    "forward=lambda model, data: model(data.x, torch_geometric.utils.to_torch_coo_tensor("
+    "data.edge_index, size=data.num_nodes)) for plain zeros and ones, or forward=lambda model, "
+    "data: model(data.x, torch_geometric.utils.to_torch_coo_tensor(*torch_geometric.nn.conv."
+    "gcn_conv.gcn_norm(data.edge_index, num_nodes=data.num_nodes), size=data.num_nodes)) for "
+    "that of a GCN, with self-loops and normalised; with .to_dense() where it is a dense matrix."
 )
 
 
-def bind_call(model: nn.Module, inputs: Inputs, forward: Forward | None) -> Call:
-    """Find out once how a model wants its graph, by the names of its arguments.
+@dataclass(frozen=True)
+class Call:
+    """How a model is called.
 
-    An argument named like an attribute of the data (x, edge_index, edge_weight, batch, …) receives
-    it; `x_dict` and the like receive what a `HeteroData` holds of each type; a lone required
-    argument of another name receives the whole graph. A model without a `forward` is called as
+    Attributes:
+        run: The call itself, `(model, inputs) -> what the model returns`.
+        text: How its author writes it: `model(x, edge_index, edge_weight=data.edge_attr)`.
+        left: The arguments that stay at their default.
+    """
+
+    run: Callable[[nn.Module, Inputs], Any]
+    text: str
+    left: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> str:
+        """What `call=` takes for this call."""
+        return self.text.removeprefix("model(").removesuffix(")").replace("data.", "")
+
+
+How = Forward | str | Call | None  # how to call a model; None: as its arguments are named
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """What one argument is handed: by position where it has no name."""
+
+    name: str | None
+    text: str
+    value: Filler
+
+    def __str__(self) -> str:
+        return self.text if self.name is None else f"{self.name}={self.text}"
+
+
+def how_of(call: str | None, forward: Forward | None) -> How:
+    """The one way to call a model that was said.
+
+    Raises:
+        InputError: Both were, or one is of another type.
+    """
+    if call is not None and not isinstance(call, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(
+            f"call must be a text such as 'x, edge_index'; got {type(call).__name__}. A function "
+            "goes with forward=."
+        )
+    if forward is not None and not callable(forward):
+        raise InputError(
+            f"forward must be a function (model, data) -> output; got {type(forward).__name__}. "
+            "A text goes with call=."
+        )
+    if call is not None and forward is not None:
+        raise InputError("call and forward both say how to call the model; give one of them.")
+    return call if forward is None else forward
+
+
+def readings(model: nn.Module, inputs: Inputs, how: How, varied: Sequence[str] = ()) -> list[Call]:
+    """How a model wants its graph, by the names of its arguments; two where both may be meant.
+
+    An argument named like an attribute of the data (x, edge_index, batch, …) receives it; `x_dict`
+    and the like receive what a `HeteroData` holds of each type; a lone required argument of another
+    name receives the whole graph. A model without a `forward` is called as
     decode(encode(…), edge_label_index). A dictionary of arguments is handed on as it is.
 
     Args:
         model: Any module that takes a graph.
         inputs: A graph with what will be passed.
-        forward: The author's own way to call it, `(model, data) -> output`, or None.
-
-    Returns:
-        A function `(model, inputs) -> what the model returns`.
+        how: What its author said of it.
+        varied: Names of what varies, which the model is to read.
 
     Raises:
-        InputError: A required argument cannot be filled.
+        InputError: A required argument cannot be filled, or the text of a call does not fit.
     """
-    if forward is not None:
-        return lambda model, inputs: forward(model, inputs.restored())
+    if isinstance(how, Call):
+        return [how]
+    if isinstance(how, str):
+        return [_written(model, inputs, how)]
+    if how is not None:
+        return [Call(lambda model, inputs: how(model, inputs.restored()), "forward(model, data)")]
     if inputs.called:
-        return lambda model, inputs: model(**inputs.restored())
+        names = ", ".join(f"{name}=…" for name in inputs.restored())
+        return [Call(lambda model, inputs: model(**inputs.restored()), f"model({names})")]
     if not _has_forward(model) and all(hasattr(model, name) for name in ("encode", "decode")):
-        encode = _arguments_of(model, model.encode, inputs)  # pyright: ignore[reportArgumentType]
-        decode = _arguments_of(model, model.decode, inputs, given=1)  # pyright: ignore[reportArgumentType]
+        return [_autoencoder(model, inputs, varied)]
+    some, more = _arguments(model, model.forward, inputs, varied)
+    return [_call_of(model, each) for each in ((some,) if some == more else (some, more))]
 
-        def score(model: Any, inputs: Inputs) -> Any:
-            encoded = model.encode(*encode[0](inputs), **encode[1](inputs))
-            return model.decode(encoded, *decode[0](inputs), **decode[1](inputs))
 
-        return score
-    positional, named = _arguments_of(model, model.forward, inputs)
-    return lambda model, inputs: model(*positional(inputs), **named(inputs))
+def _written(model: nn.Module, inputs: Inputs, text: str) -> Call:
+    """The call of a text: names of arguments and of the graph's attributes; never evaluated."""
+    written = text.strip() if text.strip().startswith("model(") else f"model({text})"
+    try:
+        parsed = ast.parse(written, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, ast.Call) or ast.unparse(parsed.func) != "model":
+        parsed = ast.Call(ast.Name("model"), [ast.Starred(ast.Name("?"))], [])  # refused below
+    arguments = [(None, node) for node in parsed.args]
+    arguments += [(keyword.arg or "**", keyword.value) for keyword in parsed.keywords]
+    found: list[_Argument] = []
+    for name, node in arguments:
+        said = ast.unparse(node)
+        if isinstance(node, ast.Constant):
+            found.append(_Argument(name, said, lambda inputs, value=node.value: value))
+            continue
+        if name == "**" or not isinstance(node, ast.Name | ast.Attribute):
+            raise InputError(
+                f"call='{text}' must name arguments and the graph's attributes, as in "
+                "call='x, edge_index, edge_weight=edge_attr'. Anything else goes with "
+                "forward=lambda model, data: model(...)."
+            )
+        source = said.removeprefix("data.")
+        value = Inputs.restored if said == "data" else _source(model, source, inputs)
+        if value is None:
+            raise InputError(
+                f"call='{text}' names '{source}', which data lacks."
+                f"{suggestion(source, inputs.keys)} It has {listing(inputs.keys)}."
+            )
+        found.append(
+            _Argument(name, f"data.{source}" if name not in (None, source) else said, value)
+        )
+    call = _call_of(model, found)
+    try:
+        positional = [each for each in found if each.name is None]
+        inspect.signature(model.forward).bind(*positional, **{a.name: a for a in found if a.name})
+    except TypeError as error:
+        raise InputError(
+            f"call='{text}' does not fit {type(model).__name__}.forward"
+            f"{inspect.signature(model.forward)}: {error}."
+        ) from error
+    return call
+
+
+def _call_of(model: nn.Module, arguments: list[_Argument]) -> Call:
+    positional = [each.value for each in arguments if each.name is None]
+    named = {each.name: each.value for each in arguments if each.name is not None}
+
+    def run(model: nn.Module, inputs: Inputs) -> Any:
+        values = {name: fill(inputs) for name, fill in named.items()}
+        return model(*(fill(inputs) for fill in positional), **values)
+
+    parameters = list(_parameters(model.forward))
+    given = {p.name for p in parameters[: len(positional)]} | named.keys()
+    left = tuple(p.name for p in parameters if p.name not in given)
+    return Call(run, f"model({', '.join(map(str, arguments))})", left)
+
+
+def _autoencoder(model: nn.Module, inputs: Inputs, varied: Sequence[str]) -> Call:
+    encode, _ = _arguments(model, cast("Any", model).encode, inputs, varied)
+    decode, _ = _arguments(model, cast("Any", model).decode, inputs, varied, given=1)
+
+    def run(model: Any, inputs: Inputs) -> Any:
+        encoded = _applied(model.encode, encode, inputs)
+        return _applied(lambda *a, **k: model.decode(encoded, *a, **k), decode, inputs)
+
+    inner = f"model.encode({', '.join(map(str, encode))})"
+    return Call(run, f"model.decode({', '.join([inner, *map(str, decode)])})")
+
+
+def _applied(function: Callable[..., Any], arguments: list[_Argument], inputs: Inputs) -> Any:
+    named = {each.name: each.value(inputs) for each in arguments if each.name is not None}
+    return function(*(each.value(inputs) for each in arguments if each.name is None), **named)
 
 
 def _has_forward(model: nn.Module) -> bool:
     """Whether its forward says what it takes: that of PyG's autoencoders takes anything."""
-    kinds = {p.kind for p in inspect.signature(model.forward).parameters.values()}
-    anything = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     unwritten = getattr(model.forward, "__name__", "") == "_forward_unimplemented"
-    return not unwritten and bool(kinds - anything)
+    return not unwritten and bool(_parameters(model.forward))
 
 
-def _arguments_of(
-    model: nn.Module, function: Callable[..., Any], inputs: Inputs, *, given: int = 0
-) -> tuple[Callable[[Inputs], list[Any]], Callable[[Inputs], dict[str, Any]]]:
-    """What a method is to be handed: positional arguments and named ones, of any graph.
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _arguments(
+    model: nn.Module,
+    function: Callable[..., Any],
+    inputs: Inputs,
+    varied: Sequence[str],
+    *,
+    given: int = 0,
+) -> tuple[list[_Argument], list[_Argument]]:
+    """What a method is to be handed, and the same with what its author may pass as well.
 
     Args:
         model: Whose method it is.
         function: The method.
         inputs: A graph with what will be passed.
+        varied: Names of what varies.
         given: How many of the first arguments are filled otherwise.
     """
-    parameters = [
-        p
-        for p in inspect.signature(function).parameters.values()
-        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ][given:]
+    parameters = _parameters(function)[given:]
     required = [p for p in parameters if p.default is p.empty]
-    lone = len(required) == 1 and _takes_whole_graph(required[0], inputs)
-    fillers: list[tuple[inspect.Parameter, Filler]] = []
-    for parameter in required if lone else parameters:
-        filler = Inputs.restored if lone else _filler(parameter, inputs)
-        if filler is not None:
-            fillers.append((parameter, filler))
+    if len(required) == 1 and _takes_whole_graph(model, required[0], inputs):
+        whole = [_Argument(None, "data", Inputs.restored)]
+        return whole, whole
+    sure: list[_Argument] = []
+    also: list[_Argument] = []
+    for parameter in parameters:
+        source, doubtful = _source_of(parameter, parameters, inputs, varied)
+        value = None if source is None else _source(model, source, inputs)
+        if value is not None and source is not None:
+            apart = len(also) < parameters.index(parameter)  # an argument before it is left out
+            by_name = parameter.kind is not parameter.POSITIONAL_ONLY and (
+                apart or source != parameter.name or parameter.kind is parameter.KEYWORD_ONLY
+            )
+            text = source if source == parameter.name else f"data.{source}"
+            argument = _Argument(parameter.name if by_name else None, text, value)
+            also.append(argument)
+            if not doubtful:
+                named = (
+                    len(sure) < len(also) - 1 and parameter.kind is not parameter.POSITIONAL_ONLY
+                )
+                sure.append(_Argument(parameter.name, text, value) if named else argument)
         elif parameter.default is parameter.empty:
             raise InputError(
                 f"{type(model).__name__}.{function.__name__} needs '{parameter.name}', which data "
                 f"lacks. data has {listing(sorted(inputs.keys))}. Say {HOW_TO_CALL}"
             )
-    if not fillers:
+    if not also:
         raise InputError(
             f"{type(model).__name__}.{function.__name__}{inspect.signature(function)} does not say "
             f"what it takes. Say {HOW_TO_CALL}"
         )
-    positional = [fill for p, fill in fillers if p.kind is p.POSITIONAL_ONLY]
-    named = {p.name: fill for p, fill in fillers if p.kind is not p.POSITIONAL_ONLY}
-    return (
-        lambda inputs: [fill(inputs) for fill in positional],
-        lambda inputs: {name: fill(inputs) for name, fill in named.items()},
-    )
+    return sure, also
 
 
-def _takes_whole_graph(parameter: inspect.Parameter, inputs: Inputs) -> bool:
+def _takes_whole_graph(model: nn.Module, parameter: inspect.Parameter, inputs: Inputs) -> bool:
     annotation = parameter.annotation
     words = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     is_data = isinstance(annotation, type) and issubclass(annotation, BaseData)
     if is_data or words.split(".")[-1] in ("Data", "HeteroData", "Batch"):
         return True
-    return parameter.name == "batch" or _filler(parameter, inputs) is None
+    return parameter.name == "batch" or _source(model, parameter.name, inputs) is None
 
 
-def _filler(parameter: inspect.Parameter, inputs: Inputs) -> Filler | None:
+def _source_of(
+    parameter: inspect.Parameter,
+    parameters: list[inspect.Parameter],
+    inputs: Inputs,
+    varied: Sequence[str],
+) -> tuple[str | None, bool]:
+    """The attribute that an argument is handed, and whether its author may leave it out."""
     name = parameter.name
-    optional = parameter.default is not parameter.empty
-    if optional and name not in GRAPH_ARGUMENTS:
-        return None
+    if parameter.default is parameter.empty or name in varied:
+        return name, False
+    by_type = name if name.endswith("_dict") else f"{name}_dict"  # as `to_hetero` names them
+    there = inputs.get(name) is not None or bool(_by_type(inputs, by_type))
+    if there and name not in LABELS:
+        return name, name not in GRAPH_ARGUMENTS
+    weights = inputs.get("edge_attr")
+    alone = name == "edge_weight" and all(p.name != "edge_attr" for p in parameters)
+    if alone and isinstance(weights, Tensor) and weights.shape[1:] in ((), (1,)):
+        return "edge_attr", True
+    return None, False
+
+
+def _source(model: nn.Module, name: str, inputs: Inputs) -> Filler | None:
+    """What a name stands for in any graph; None where it stands for nothing.
+
+    Raises:
+        InputError: It is an adjacency matrix that would have to be made up.
+    """
     if inputs.get(name) is not None:
         return lambda inputs: inputs.get(name)
     by_type = name if name.endswith("_dict") else f"{name}_dict"  # as `to_hetero` names them
     if _by_type(inputs, by_type):
         return lambda inputs: _by_type(inputs, by_type)
-    if optional:
-        return None
-    if name in ("adj_t", "adj") and "edge_index" in inputs:
+    if name == "adj_t" and "edge_index" in inputs:
         return _SparseAdjacency()
+    if name == "adj" and "edge_index" in inputs:
+        raise InputError(ADJACENCY.format(name=type(model).__name__))
     if name == "edge_index" and inputs.get("adj_t") is not None:
         return lambda inputs: inputs.get("adj_t")
     if name == "batch":

@@ -1,6 +1,7 @@
 """A model opened once on its inputs: its call, its layers, its activations and its output."""
 
 import math
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
@@ -10,7 +11,15 @@ from torch import Tensor, nn
 
 from graph_metamers.errors import InputError, listing, told
 from graph_metamers.inputs import Graph, Inputs
-from graph_metamers.probe.call import HOW_TO_CALL, Forward, bind_call, named_tensors
+from graph_metamers.probe.call import (
+    HOW_TO_CALL,
+    Call,
+    Forward,
+    How,
+    how_of,
+    named_tensors,
+    readings,
+)
 from graph_metamers.probe.checks import check_inputs, check_model
 from graph_metamers.probe.layers import (
     Layer,
@@ -39,15 +48,15 @@ class Session:
         model: Any module that takes a graph.
         data: The reference: a `Data`, `HeteroData` or `Batch`, a list of graphs, or a dictionary
             of the arguments that the model is called with.
-        forward: How to call the model, `(model, data) -> output`, where the names of its
-            arguments do not say so.
+        how: How to call the model: a function `(model, data) -> output`, or the call as text.
         task: How outputs are compared; by default read from the output and the labels.
+        varied: Names of the inputs that vary.
 
     Attributes:
         model: The private copy, in evaluation mode, with frozen weights.
         inputs: The reference.
         calls: What the forward calls, in order.
-        forward: The author's own way to call the model, or None.
+        call: How the model is called.
         name: The model's class.
 
     Raises:
@@ -68,8 +77,9 @@ class Session:
         self,
         model: nn.Module,
         data: Graph | Inputs,
-        forward: Forward | None = None,
+        how: How = None,
         task: Task | str | None = None,
+        varied: Sequence[str] = (),
     ) -> None:
         check_model(model)
         self._original: nn.Module = getattr(model, "_orig_mod", model)
@@ -77,7 +87,7 @@ class Session:
         self.inputs = Inputs.of(data)
         check_inputs(self.inputs, self._original)
         self._task = None if task is None else as_task(task)
-        self.forward = forward
+        self._how, self._varied = how, varied
         self._overwritten: list[str] = []  # inputs that the forward changes in place
         self._stack = ExitStack()
         self._tracers: dict[bool, Tracer] = {}
@@ -89,7 +99,7 @@ class Session:
             stack.enter_context(torch.enable_grad())
             self.model = twin_of(self._original)
             self.inputs = _ordinary(self.inputs)
-            self._call = bind_call(self._original, self.inputs, self.forward)
+            self.call = self._chosen_call()
             self.calls = self._trace()
             self._drop_idle_hooks()
             self._stack = stack.pop_all()
@@ -274,7 +284,7 @@ class Session:
     def _run(self, inputs: Inputs) -> Any:
         """Call the model on a graph of its own: what it sets there reaches nobody else."""
         with told(f"{self.name} must run on {self._said(inputs)}", REMEDY):
-            return self._call(self.model, self._copied(inputs))
+            return self.call.run(self.model, self._copied(inputs))
 
     def _said(self, inputs: Inputs) -> str:
         """Which graph it is, for sentences."""
@@ -284,6 +294,31 @@ class Session:
     def _copied(self, inputs: Inputs) -> Inputs:
         changed = [key for key in self._overwritten if key in inputs]
         return inputs.replaced({key: inputs[key].clone() for key in changed})
+
+    @torch.no_grad()
+    def _chosen_call(self) -> Call:
+        """The one way to call the model; where there are two with other results, it is asked for.
+
+        Raises:
+            InputError: Both run and give other results, or none can be made up.
+        """
+        found = readings(self._original, self.inputs, self._how, self._varied)
+        ran: list[tuple[Call, dict[str, Tensor]]] = []
+        for each in found if len(found) > 1 else ():
+            with suppress(InputError), told("", ""):  # it is then none
+                ran.append((each, named_tensors(each.run(self.model, self.inputs.cloned()))))
+        if len(ran) < 2:
+            return ran[0][0] if ran else found[0]
+        (some, less), (more, others) = ran
+        if less.keys() != others.keys() or any(
+            not torch.equal(h, others[k]) for k, h in less.items()
+        ):
+            raise InputError(
+                f"{self.name} can be called in two ways, with other results: "
+                f"call='{some.asked}' or call='{more.asked}'. Say which one is yours, as it was "
+                "trained; forward=lambda model, data: model(...) says anything else."
+            )
+        return some
 
     @torch.no_grad()
     def _trace(self) -> list[Recorded]:
@@ -307,7 +342,12 @@ class Session:
             ),
             Tracer(self.model, functions=True) as tracer,
         ):
-            tracer.follow(lambda: self._call(self.model, given), see)
+            tracer.follow(lambda: self.call.run(self.model, given), see)
+            if not tracer.entered:
+                raise InputError(
+                    f"forward must call the model that it is handed, a copy of {self.name}, as in "
+                    "forward=lambda model, data: model(data.x, data.edge_index); it called another."
+                )
         self._overwritten = [
             key
             for key, value in tensors.items()
@@ -347,7 +387,9 @@ class _Reached(BaseException):
     """Ends a forward at the layer; not an Exception, so that no model catches it."""
 
 
-def layers(model: nn.Module, data: Graph, *, forward: Forward | None = None) -> Layers:
+def layers(
+    model: nn.Module, data: Graph, *, call: str | None = None, forward: Forward | None = None
+) -> Layers:
     """The layers of a trained model that a metamer can be built for, with their shapes.
 
     A layer is addressed by its dotted module name (`conv1`) or the module itself (`model.conv1`),
@@ -361,7 +403,8 @@ def layers(model: nn.Module, data: Graph, *, forward: Forward | None = None) -> 
         model: Any module that takes a graph. It is never entered.
         data: A graph as PyG `Data`, `HeteroData` or `Batch`, a list of graphs, or a dictionary of
             the arguments that the model is called with.
-        forward: How to call the model where the names of its arguments do not say so.
+        call: The call as text, as `graph_metamers.summary` shows it.
+        forward: The call as a function `(model, data) -> output`.
 
     Returns:
         A tuple of `LayerInfo(name, shape)` that prints readably.
@@ -377,5 +420,5 @@ def layers(model: nn.Module, data: Graph, *, forward: Forward | None = None) -> 
         >>> layers(GCN(in_channels=3, hidden_channels=8, num_layers=2, out_channels=2), data)
         convs.0 [3, 8] · act [3, 8] · convs.1 [3, 2]
     """
-    with Session(model, data, forward) as session:
+    with Session(model, data, how_of(call, forward)) as session:
         return session.layers

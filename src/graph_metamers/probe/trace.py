@@ -46,6 +46,13 @@ class Tracer:
         self._counts: Counter[str] = Counter()
         self._see: See = lambda name, index, tensors: None
         self._wanted: Container[str] | None = None
+        self.entered = not self._may_be_seen  # whether any module of the model was called
+
+    @property
+    def _may_be_seen(self) -> bool:
+        return len(self.names) > 1 and not any(
+            isinstance(module, torch.jit.ScriptModule) for module in self.names
+        )
 
     def __enter__(self) -> "Tracer":
         for module in self.names:
@@ -80,6 +87,7 @@ class Tracer:
         return output
 
     def _enter(self, module: nn.Module, arguments: Any) -> None:
+        self.entered = True
         self._running.append(module)
 
     def _leave(self, module: nn.Module, arguments: Any, output: Any) -> None:

@@ -56,7 +56,7 @@ def opened(session: Session, targets: list[Target]) -> Generator[tuple[nn.Module
             twin = copy.deepcopy(session.model).double()
             floats = [k for k in session.inputs.keys if session.inputs[k].is_floating_point()]
             doubled = session.inputs.replaced({k: session.inputs[k].double() for k in floats})
-            chosen = stack.enter_context(Session(twin, doubled, session.forward))
+            chosen = stack.enter_context(Session(twin, doubled, session.call))
             with torch.no_grad():
                 chosen.activations(targets, chosen.inputs)
         except Exception:  # the model makes float32 numbers of its own, or cannot be copied

@@ -89,7 +89,8 @@ class Edges(Vary):
         if at not in inputs:
             raise InputError(
                 f"Edges needs {inputs.spelled(at)}; data has only adj_t. Set "
-                "data.edge_index = torch_geometric.utils.to_edge_index(data.adj_t.t())[0]."
+                "data.edge_index, data.edge_weight = "
+                "torch_geometric.utils.to_edge_index(data.adj_t.t())."
             )
         check_distinct(inputs, at, "Edges")
         edges, (source, target) = inputs[at], inputs.ends(at)

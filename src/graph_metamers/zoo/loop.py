@@ -17,7 +17,7 @@ from torch.func import functional_call
 from graph_metamers.errors import InputError
 from graph_metamers.inputs import Inputs
 from graph_metamers.probe import Session, find_linear_read
-from graph_metamers.probe.call import bind_call
+from graph_metamers.probe.call import readings
 from graph_metamers.probe.products import Pattern, sparse_product, sparse_products
 from graph_metamers.progress import progress_bar
 from graph_metamers.storage import load_tensors, save_tensors
@@ -112,7 +112,7 @@ def run_epochs(
     model.eval()
     model.zero_grad()
     with torch.no_grad():
-        output = bind_call(model, whole.inputs, None)(model, whole.inputs)
+        output = readings(model, whole.inputs, None)[-1].run(model, whole.inputs)
     return {"accuracy": whole.accuracy(output), "history": history}
 
 
@@ -182,7 +182,9 @@ def narrow(model: nn.Module, inputs: Inputs) -> OutputAt:
     times faster for thousands of features. Of features that are mostly zeros it is a sparse one,
     but for the nodes that are perturbed. The first layer's dropout is drawn before the product.
     """
-    call = bind_call(model, inputs, None)  # as it is read later, with edge weights if there are any
+    call = readings(model, inputs, None)[
+        -1
+    ].run  # as it is read later, with edge weights if there are any
     read = None
     if isinstance(model, NodeClassifier):
         with Session(model, inputs) as session:
