@@ -14,6 +14,8 @@ from torch_geometric.data.data import BaseData
 from graph_metamers.errors import InputError, listing, suggestion, told
 from graph_metamers.units import Level, Units
 
+# Of a graph: a dense adjacency in place of edge_index. No attribute of a user has this name.
+ADJACENCY = "soft adjacency of graph-metamers"
 Graph = BaseData | Mapping[str, Any] | Sequence[BaseData]
 
 WHAT = (
@@ -74,12 +76,12 @@ class Inputs:
 
     @property
     def keys(self) -> list[str]:
-        """The names of all tensors."""
+        """The names of all tensors that hold plain numbers; see `is_plain`."""
         return [
             f"{kind}.{name}" if kind else str(name)
             for kind, store in self._stores().items()
             for name, value in store.items()
-            if isinstance(value, Tensor)
+            if is_plain(value)
         ]
 
     def __contains__(self, key: str) -> bool:
@@ -94,8 +96,10 @@ class Inputs:
         """
         store, name = self._place(key)
         value = store[name]
-        if not isinstance(value, Tensor):
-            raise InputError(f"'{key}' must be a tensor; the data holds {type(value).__name__}.")
+        if not is_plain(value):
+            raise InputError(
+                f"'{key}' must be a tensor of plain numbers; the data holds {_kind(value)}."
+            )
         return value
 
     def get(self, key: str) -> Any:
@@ -174,7 +178,7 @@ class Inputs:
 
     def _place(self, key: str) -> tuple[Any, str]:
         store, name = self._store_of(key)
-        if store is None or (name not in store and name not in ("edge_weight", "soft_adjacency")):
+        if store is None or (name not in store and name not in ("edge_weight", ADJACENCY)):
             raise InputError(
                 f"The data has no '{key}'.{suggestion(key, self.keys)} It has {listing(self.keys)}."
             )
@@ -315,6 +319,27 @@ class Inputs:
     def subset(self, places: list[int]) -> "Inputs":
         """Some graphs of a batch, as a batch."""
         return Inputs.of([self.single(place).graph for place in places])
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a tensor of plain numbers: not quantised, nested, on meta, or of 8 bits.
+
+    >>> is_plain(torch.ones(2)), is_plain([1.0]), is_plain(torch.ones(2, device="meta"))
+    (True, False, False)
+    """
+    return (
+        isinstance(value, Tensor)
+        and not (value.is_quantized or value.is_nested or value.is_meta)
+        and (not value.is_floating_point() or value.element_size() > 1)
+    )
+
+
+def _kind(value: Any) -> str:
+    return (
+        f"a tensor of {value.dtype}, {value.device}"
+        if isinstance(value, Tensor)
+        else type(value).__name__
+    )
 
 
 def _last(key: str) -> str:

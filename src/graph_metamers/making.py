@@ -117,7 +117,7 @@ def metamer(
             avoid=checked_graphs("avoid", avoid),
             null_graphs=checked_graphs("null_graphs", null_graphs),
         )
-        return searched(problem, search, seed, checkpoint=checkpoint, progress=progress)
+        return searched(problem, search, int(seed), checkpoint=checkpoint, progress=progress)
 
 
 def searched(

@@ -1,6 +1,6 @@
 """A model, a reference and what varies become the problem that a search is given."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -88,16 +88,16 @@ def pose(
     inputs = session.inputs
     asked = session.targets(layer)
     with torch.no_grad():
-        _check_output(session)
         activations = session.activations(asked, inputs)
-        again = session.activations(asked, inputs)
-        for target, h, other in zip(asked, activations, again, strict=True):
+        for target, h in zip(asked, activations, strict=True):
             if not torch.isfinite(h).all():
                 raise InputError(
                     f"The activation at {target.label} holds NaN or infinite entries on the "
                     "reference graph. Check the model's weights and data.x."
                 )
-            _check_repeated(f"The activation at {target.label}", h, other)
+        named = [f"The activation at {target.label}" for target in asked]
+        _check_repeated(named, lambda: session.activations(asked, inputs), activations)
+        _check_output(session)
         moved = _moved(session, blocks, asked, activations)
     kept = _usable(session, blocks, asked, activations, moved)
     targets = [asked[place] for place in kept]
@@ -149,24 +149,41 @@ def _index(index: Any, device: torch.device) -> Tensor | None:
 
 def _check_output(session: Session) -> None:
     # The output is scored at the end: say now if that cannot be.
-    outputs = session.output(session.inputs), session.output(session.inputs)
-    if outputs[0].isnan().any():
+    output = session.output(session.inputs)
+    if output.isnan().any():
         raise InputError(
             f"The output of {session.name} holds NaN on the reference graph, so that "
             "no answer can be read from it. Check the model's weights and data.x."
         )
-    _check_repeated(f"The output of {session.name}", *outputs)
-    session.task.kept(*outputs)  # says where it is no output of this task
+    what = f"The output of {session.name}"
+    _check_repeated([what], lambda: [session.output(session.inputs)], [output])
+    session.task.kept(output, output)  # says where it is no output of this task
 
 
-def _check_repeated(what: str, once: Tensor, again: Tensor) -> None:
-    scale = float(once.nan_to_num(0, 0, 0).abs().max()) if once.numel() else 0.0
-    if not torch.allclose(once, again, rtol=1e-3, atol=1e-5 * scale):
+def _check_repeated(names: list[str], run: Callable[[], list[Tensor]], once: list[Tensor]) -> None:
+    """Raise where a second run gives other values, and say whether chance is why."""
+    for name, h, other in zip(names, once, run(), strict=True):
+        if _is_same(h, other):
+            continue
+        torch.manual_seed(0)  # of the session, which leaves no trace outside
+        first = run()
+        torch.manual_seed(0)
+        if all(map(_is_same, first, run())):
+            raise InputError(
+                f"{name} differs between two runs on the same graph: the model draws random "
+                "numbers in evaluation mode. Where it calls F.dropout, pass "
+                "training=self.training."
+            )
         raise InputError(
-            f"{what} differs between two runs on the same graph: the model draws random numbers in "
-            "evaluation mode, or changes with each call. Where it calls F.dropout, pass "
-            "training=self.training."
+            f"{name} differs between two runs on the same graph: the model has a state that each "
+            "call changes, such as a counter, a moving average or a cache. Hand in a copy whose "
+            "forward leaves it as it is."
         )
+
+
+def _is_same(once: Tensor, again: Tensor) -> bool:
+    scale = float(once.nan_to_num(0, 0, 0).abs().max()) if once.numel() else 0.0
+    return once.shape == again.shape and torch.allclose(once, again, rtol=1e-3, atol=1e-5 * scale)
 
 
 def _moved(

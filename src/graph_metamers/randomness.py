@@ -16,4 +16,4 @@ def seeded(seed: int) -> torch.Generator:
     >>> torch.rand(1, generator=seeded(0)) == torch.rand(1, generator=own)
     tensor([False])
     """
-    return torch.Generator().manual_seed(OWN + seed)
+    return torch.Generator().manual_seed(OWN + int(seed))  # it may be one of NumPy's

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from graph_metamers.datasets import ContextualSBM
 from graph_metamers.errors import InputError, check_same_shape
 from graph_metamers.probe import Forward, Session
+from graph_metamers.probe.twin import original_of
 from graph_metamers.result import Metamer
 from graph_metamers.task import Binary, Classes, Task
 
@@ -201,21 +202,17 @@ def model_referent(
         >>> found.name, found.nodes
         ('GraphSAGE', 60)
     """
-    if _original(model) is _original(referee):
+    if original_of(model) is original_of(referee):
         raise InputError(
-            f"referee must be another model than the {type(_original(model)).__name__} whose "
+            f"referee must be another model than the {type(original_of(model)).__name__} whose "
             "metamer it judges; both are the same object, which would agree with itself. Hand in "
             "one that was trained on its own, such as another architecture."
         )
     before, after = _outputs(m, referee, referee_forward)
     # Together, so that a single column is read as probabilities on both graphs or on neither.
     labels = _task(before).predicted(torch.cat([before, after])).split(len(before))
-    name = type(_original(referee)).__name__ if name is None else name
+    name = type(original_of(referee)).__name__ if name is None else name
     return referent(*_outputs(m, model, forward), *labels, name=name)
-
-
-def _original(model: nn.Module) -> nn.Module:
-    return getattr(model, "_orig_mod", model)
 
 
 def _outputs(m: Metamer, model: nn.Module, forward: Forward | None) -> tuple[Tensor, Tensor]:

@@ -98,7 +98,7 @@ WHOLE = "must be a whole number of at least 1; got"
         *[(k, {"seek": "far"}, "seek must be one of .*got 'far'") for k in (Auto, Swap, Exact)],
         *[(Adam, {"lr": lr}, "lr must be positive and finite") for lr in (0.0, math.nan, math.inf)],
         *[
-            (EdgeSwap, {"temperature": t}, "temperature must be zero or more and finite")
+            (EdgeSwap, {"temperature": t}, "temperature must be a number of at least 0")
             for t in (-1.0, math.inf, math.nan)
         ],
     ],

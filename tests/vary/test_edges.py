@@ -10,7 +10,7 @@ from torch_geometric.nn import GAT, GCN, GIN, GCNConv, GraphSAGE
 from torch_geometric.utils import to_edge_index
 
 import graph_metamers as gm
-from graph_metamers.inputs import Inputs
+from graph_metamers.inputs import ADJACENCY, Inputs
 from graph_metamers.own import load_graph
 from graph_metamers.vary import Changed, Variable, Vary
 from graph_metamers.vary import edges as module
@@ -202,7 +202,7 @@ def test_dense_adjacency_is_hard_symmetric_and_of_the_same_number(nodes, density
     assert torch.equal(adjacency(first, nodes), adjacency(drawn(gm.Edges(), data, seed), nodes))
     for step in range(3):
         changed: Changed = variable.render()
-        dense = changed["soft_adjacency"].detach()
+        dense = changed[ADJACENCY].detach()
         assert dense.unique().tolist() == [0, 1]
         assert torch.equal(dense, dense.T)
         assert not dense.diagonal().any()
@@ -225,7 +225,7 @@ def test_dense_gradient_is_straight_through(slope):
     variable = started(gm.Edges(slope=slope), data)
     (soft,) = variable.parameters
     g = torch.randn(6, 6, generator=generator(1), dtype=torch.float64)
-    (variable.render()["soft_adjacency"] * g).sum().backward()
+    (variable.render()[ADJACENCY] * g).sum().backward()
     p = torch.sigmoid(slope * soft.detach())
     expected = (slope * p * (1 - p) * (g + g.T)).triu(1)
     torch.testing.assert_close(soft.grad, expected, rtol=1e-12, atol=1e-14)

@@ -7,7 +7,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCN, ChebConv, GATConv, GCNConv, GINConv
 
 import graph_metamers as gm
-from graph_metamers.inputs import Inputs
+from graph_metamers.inputs import ADJACENCY, Inputs
 from graph_metamers.vary.operators import soft_edges
 from helpers import left_as_found, seeded
 
@@ -57,7 +57,7 @@ class Model(nn.Module):
 def soft(data: Data, weight: Tensor) -> Inputs:
     adjacency = torch.zeros(NODES, NODES, dtype=torch.float64)
     adjacency = adjacency.index_put(tuple(data.edge_index), weight)
-    return Inputs(data).replaced({"soft_adjacency": adjacency})
+    return Inputs(data).replaced({ADJACENCY: adjacency})
 
 
 def run(model: nn.Module, inputs: Inputs) -> Tensor:
@@ -100,9 +100,9 @@ def test_a_candidate_has_a_finite_slope():
     """An edge that is not there, also at nodes without any, where the root's slope is infinite."""
     data = graph()
     model = seeded(lambda: Model(CONVOLUTIONS["GCN without loops"], 2)).double()
-    adjacency = soft(data, torch.ones(data.num_edges).double())["soft_adjacency"]
+    adjacency = soft(data, torch.ones(data.num_edges).double())[ADJACENCY]
     adjacency = adjacency.clone().requires_grad_()
-    out = run(model, Inputs(data).replaced({"soft_adjacency": adjacency}))
+    out = run(model, Inputs(data).replaced({ADJACENCY: adjacency}))
     (gradient,) = torch.autograd.grad(out.square().sum(), adjacency)
     assert bool(gradient.isfinite().all())
     assert bool(gradient[0, 5] != 0)

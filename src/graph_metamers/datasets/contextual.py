@@ -99,7 +99,7 @@ class ContextualSBM:
             nodes a class, at most a third of all; half of the rest for validation, half for
             testing).
         """
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(int(seed))
         y = torch.arange(self.nodes) * self.classes // self.nodes
         x = flips(self.word_probabilities[y], generator).float()
 

@@ -115,7 +115,7 @@ class HeteroSBM:
             validation, half for testing); edges ("author", "writes", "paper"), the same reversed
             as ("paper", "written_by", "author"), and ("paper", "cites", "paper").
         """
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(int(seed))
         data = HeteroData()
         for kind, count in (("paper", self.papers), ("author", self.authors)):
             data[kind].y = torch.randint(self.classes, (count,), generator=generator)

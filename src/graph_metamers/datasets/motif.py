@@ -71,7 +71,7 @@ def motifs(
     check_count("nodes", least, least=SIZE * places + 2)
     check_count("nodes", most, least=least)
 
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     houses = torch.randint(2, (graphs, places), generator=generator)
     if target == "presence":
         houses = torch.randperm(graphs, generator=generator)[:, None] % 2

@@ -96,7 +96,7 @@ class BipartiteSBM:
             `train_mask`, `val_mask` and `test_mask` [pairs] mark half, a quarter and a quarter of
             them. `node_type` [nodes] is 0 for users and 1 for items.
         """
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(int(seed))
         users, items = self.group.split([self.users, self.items])
         probability = torch.where(users[:, None] == items, *self.edge_probabilities)
         taken = flips(probability, generator)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.data.data import BaseData
 from torch_geometric.utils import to_torch_csr_tensor
 
 from graph_metamers.errors import InputError, listing, suggestion
-from graph_metamers.inputs import Inputs
+from graph_metamers.inputs import Inputs, is_plain
 
 Forward = Callable[[nn.Module, Any], Any]
 Filler = Callable[[Inputs], Any]
@@ -212,7 +213,10 @@ def _has_forward(model: nn.Module) -> bool:
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a traced one has none
+        return []
     return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
@@ -263,8 +267,7 @@ def _arguments(
             )
     if not also:
         raise InputError(
-            f"{type(model).__name__}.{function.__name__}{inspect.signature(function)} does not say "
-            f"what it takes. Say {HOW_TO_CALL}"
+            f"{type(model).__name__} does not say what its forward takes. Say {HOW_TO_CALL}"
         )
     return sure, also
 
@@ -360,7 +363,8 @@ def named_tensors(value: Any, place: str = "") -> dict[str, Tensor]:
     {'[0]': tensor([1., 1.]), '[1][paper]': tensor([1., 1., 1.])}
     """
     if isinstance(value, Tensor):
-        return {place: value} if value.is_floating_point() else {}
+        fits = is_plain(value) and value.is_floating_point() and value.layout == torch.strided
+        return {place: value} if fits else {}
     if hasattr(value, "logits"):
         return named_tensors(value.logits, place)
     parts: dict[Any, Any] = {}

@@ -22,6 +22,10 @@ def check_model(model: Any) -> None:
             "Wrap a function in a module whose forward calls it."
         )
     for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise InputError(
+                f"model's '{name}' holds no numbers: it is on the meta device. Load its weights."
+            )
         if is_lazy(parameter):
             raise InputError(
                 f"model's '{name}' has no shape yet (a lazy module that never ran). "
@@ -78,7 +82,9 @@ def _check_edges(inputs: Inputs, key: str) -> None:
             "adjacency into data.adj_t."
         )
     if edges.dim() != 2 or edges.shape[0] != 2 or edges.dtype != torch.long:
-        remedy = "An adjacency matrix becomes one with torch_geometric.utils.dense_to_sparse."
+        remedy = "Its rows are the nodes that edges leave and reach."
+        if edges.dim() == 2 and edges.shape[0] == edges.shape[1]:
+            remedy = "A matrix of all pairs becomes one with torch_geometric.utils.dense_to_sparse."
         if edges.dim() == 2 and edges.shape[0] == 2:
             remedy = f"Convert it with {said}.long()."
         elif edges.dim() == 2 and edges.shape[1] == 2:

@@ -179,7 +179,7 @@ def _find_targets(layer: OneLayer, model: nn.Module, calls: list[Recorded]) -> l
     if not isinstance(layer, str):
         return [Target(getattr(layer, "__name__", type(layer).__name__), function=layer)]
     known = list_layers(model, calls).names
-    name, index, wanted = _parse(layer)
+    name, index, wanted = (layer, None, "") if layer in modules else _parse(layer)
     if name == OUTPUT and name not in modules:
         name = ""
     elif name in modules:  # the same module under a second name goes by its first

@@ -144,7 +144,10 @@ def _gradients(
         total = torch.stack([h.square().sum() + h.sum() for h in activations]).sum()
     if not total.requires_grad:  # the layers behind are a function of the graph alone
         return [None] * len(weights)
-    return torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+    try:
+        return torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+    except RuntimeError:  # what has no gradient says so in many ways; no map is then known
+        return [None] * len(weights)
 
 
 def _reduced(

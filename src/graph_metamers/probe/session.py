@@ -31,7 +31,7 @@ from graph_metamers.probe.layers import (
     list_layers,
 )
 from graph_metamers.probe.trace import Tracer
-from graph_metamers.probe.twin import own_randomness, put_back, twin_of, without_hooks
+from graph_metamers.probe.twin import original_of, own_randomness, put_back, twin_of, without_hooks
 from graph_metamers.task import Task, as_task, infer_task
 from graph_metamers.units import Units
 
@@ -82,7 +82,7 @@ class Session:
         varied: Sequence[str] = (),
     ) -> None:
         check_model(model)
-        self._original: nn.Module = getattr(model, "_orig_mod", model)
+        self._original = original_of(model)
         self.name = type(self._original).__name__
         self.inputs = Inputs.of(data)
         check_inputs(self.inputs, self._original)
@@ -378,8 +378,12 @@ def _columns(y: Tensor) -> int:
 
 
 def _ordinary(inputs: Inputs) -> Inputs:
-    """The same; what was made in inference mode, where no gradient may pass, is copied."""
-    made = {key: inputs[key].clone() for key in inputs.keys if inputs[key].is_inference()}
+    """The same, without tensors of another class or made in inference mode, nor conjugated ones."""
+    made = {
+        key: inputs[key].detach().clone().as_subclass(Tensor).resolve_conj()
+        for key in inputs.keys
+        if inputs[key].is_inference() or type(inputs[key]) is not Tensor or inputs[key].is_conj()
+    }
     return inputs.replaced(made) if made else inputs
 
 

@@ -31,8 +31,7 @@ def twin_of(model: nn.Module) -> nn.Module:
     Raises:
         InputError: Some attribute of the model cannot be copied.
     """
-    # A compiled wrapper hides the modules inside; the original computes the same.
-    model = getattr(model, "_orig_mod", model)
+    model = original_of(model)
     memo: Memo = {}
     with torch.inference_mode(False):
         for module in model.modules():
@@ -54,6 +53,11 @@ def twin_of(model: nn.Module) -> nn.Module:
                 tensor.requires_grad_(False)
                 tensor.grad = None
     return twin
+
+
+def original_of(model: nn.Module) -> nn.Module:
+    """What a compiled wrapper, which hides the modules inside, was made of."""
+    return dict(model.named_children()).get("_orig_mod", model)
 
 
 def without_hooks(twin: nn.Module) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from graph_metamers.errors import InputError, check_positive
 from graph_metamers.inputs import Inputs
 from graph_metamers.search.base import Search, check_budget
+from graph_metamers.search.gradient import backward, check_gradient
 from graph_metamers.search.problem import Problem
 from graph_metamers.search.walk import Rules, Walk
 from graph_metamers.vary import Changed, soft_edges
@@ -132,7 +133,7 @@ class _AdamWalk(Walk):
             penalty = variable.penalty()
             if penalty is not None:
                 loss = loss + penalty
-        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        gradients = backward(loss, self._parameters, allow_unused=True)
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
         self._optimizer.step()
@@ -155,16 +156,6 @@ class _AdamWalk(Walk):
             parameter.detach().copy_(value)
         self._optimizer.load_state_dict(state["optimizer"])
         self._looks = state["looks"]
-
-
-def check_gradient(loss: Tensor, search: str) -> None:
-    """Raise where no gradient reaches what varies."""
-    if not loss.requires_grad:
-        raise InputError(
-            f"{search} needs the gradient of the activation in what varies, and there is none: the "
-            "model computes it under torch.no_grad, detaches it, or turns it into whole numbers. "
-            "Edges can be searched without: vary=Edges(), search=EdgeSwap()."
-        )
 
 
 def _check_relaxation(problem: Problem) -> None:

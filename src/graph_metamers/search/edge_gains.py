@@ -10,6 +10,7 @@ from torch import Tensor
 
 from graph_metamers.probe.flows import Flow, record_flows
 from graph_metamers.search.exchange import MOST, trusted
+from graph_metamers.search.gradient import backward
 from graph_metamers.search.problem import Problem
 from graph_metamers.vary.rewiring import Exchanges, Rewiring
 
@@ -145,7 +146,7 @@ class _Flow:
 def _gradients(
     outputs: list[Tensor], offsets: list[Tensor], weights: list[Tensor] | None = None
 ) -> list[Tensor]:
-    found = torch.autograd.grad(
+    found = backward(
         outputs, offsets, weights, retain_graph=True, allow_unused=True, materialize_grads=True
     )
     return [gradient.detach() for gradient in found]

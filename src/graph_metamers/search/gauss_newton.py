@@ -10,6 +10,7 @@ from torch import Tensor
 from graph_metamers.errors import InputError, check_count
 from graph_metamers.search.base import Search, check_budget
 from graph_metamers.search.exact import boxes_of
+from graph_metamers.search.gradient import backward
 from graph_metamers.search.problem import Problem
 from graph_metamers.search.walk import Rules, Walk
 from graph_metamers.vary import Changed, Vary
@@ -127,7 +128,7 @@ class _NewtonWalk(Walk):
         residual = self.problem.match.residual(self._read.activations(reads, self.problem.inputs))
         # Jᵀw is linear in w: its derivative along v, taken in w, is J v.
         w = torch.zeros_like(residual, requires_grad=True)
-        transposed = torch.autograd.grad(
+        transposed = backward(
             residual, ys, w, create_graph=True, allow_unused=True, materialize_grads=True
         )
         transposed = [part for part in transposed if part.requires_grad]
@@ -137,13 +138,13 @@ class _NewtonWalk(Walk):
 
         def back(z: Tensor) -> Values:
             """Jᵀz, for each X."""
-            gradients = torch.autograd.grad(residual, ys, z, retain_graph=True)
+            gradients = backward(residual, ys, z, retain_graph=True)
             return [g @ weight.T for g, weight in zip(gradients, self._weights, strict=True)]
 
         def forth(vs: Values) -> Tensor:
             """J v, of a move of each X."""
             seen = [v @ weight for v, weight in zip(vs, self._weights, strict=True)]
-            (change,) = torch.autograd.grad(transposed, w, seen, retain_graph=True)
+            (change,) = backward(transposed, w, seen, retain_graph=True)
             return change
 
         slopes = back(now)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from graph_metamers.errors import InputError
 from graph_metamers.inputs import Inputs
-from graph_metamers.search.adam import check_gradient
 from graph_metamers.search.base import Search, Seek, check_budget, check_seek
 from graph_metamers.search.exchange import BROKEN, KEPT, carried_out, trusted
+from graph_metamers.search.gradient import backward, check_gradient
 from graph_metamers.search.ones_gains import (
     ROUNDING,
     Changes,
@@ -169,13 +169,11 @@ class _SwapWalk(Walk):
         loss = match.mean(parts)
         check_gradient(loss, "Swap")
         total = loss.sum() if len(loss) > 1 else loss[0]
-        gradients = torch.autograd.grad(total, ys, retain_graph=True, materialize_grads=True)
+        gradients = backward(total, ys, retain_graph=True, materialize_grads=True)
         first = self._ones[0]
         for _ in range(FRESH if first.drawn else first.kept):
             drawn = match.probes(self._generator, first.kept)
-            probes = torch.autograd.grad(
-                activations, ys, drawn, retain_graph=True, materialize_grads=True
-            )
+            probes = backward(activations, ys, drawn, retain_graph=True, materialize_grads=True)
             for ones, probe in zip(self._ones, probes, strict=True):
                 ones.add_probe(probe)
         for ones, y, gradient in zip(self._ones, ys, gradients, strict=True):

@@ -238,8 +238,9 @@ def blocks_of(vary: Any, inputs: Inputs, default: Any) -> tuple[Block, ...]:
             f"or EdgeWeights(), or a dictionary of these by the names of inputs; got {vary!r}."
         )
     if not inputs.feature_keys:
-        found = [k for k in inputs.keys if k.rpartition(".")[2] == "x"]
-        got = ", ".join(f"{inputs.spelled(k)} is {describe(inputs[k])}" for k in found)
+        names = [f"{kind}.x" if kind else "x" for kind in inputs.node_types]
+        found = {k: value for k in names if isinstance(value := inputs.get(k), Tensor)}
+        got = ", ".join(f"{inputs.spelled(k)} is {describe(x)}" for k, x in found.items())
         raise InputError(
             "Features vary where nothing else is said, and the data has no float matrix x"
             f"{f' ({got})' if got else ''}. Say what varies: vary=Edges(), or by name, as in "

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from graph_metamers.errors import InputError, check_number, check_positive, describe, listing
-from graph_metamers.inputs import Inputs
+from graph_metamers.inputs import ADJACENCY, Inputs
 from graph_metamers.vary.base import Bounded, Changed, Kind, Variable, Vary
 from graph_metamers.vary.gradients import rendered, sigmoid_pull
 from graph_metamers.vary.largest import largest
-from graph_metamers.vary.operators import ADJACENCY
 from graph_metamers.vary.pairs import edge_attributes, is_symmetric
 from graph_metamers.vary.rewiring import Rewiring
 

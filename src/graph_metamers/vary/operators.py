@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import ChebConv, GCNConv, MessagePassing
 
 from graph_metamers.errors import InputError, listing
-from graph_metamers.inputs import Inputs
+from graph_metamers.inputs import ADJACENCY, Inputs
 
-ADJACENCY = "soft_adjacency"  # of a graph: a dense adjacency instead of edge_index
 DENSE = (GCNConv, ChebConv)
 
 
@@ -21,7 +20,7 @@ def soft_edges(model: nn.Module, inputs: Inputs) -> Generator[None]:
 
     Args:
         model: A model whose graph layers are PyG's GCNConv or ChebConv.
-        inputs: A graph with `soft_adjacency` [nodes, nodes] in which A[u, v] is the weight of
+        inputs: A graph with `ADJACENCY` [nodes, nodes] in which A[u, v] is the weight of
             u → v; without, nothing happens.
 
     Raises:
