@@ -1,25 +1,28 @@
-"""Short hashes of what a result depends on: tensors, models, functions, settings."""
+"""Short marks of what a result depends on: a hash of what is held, a sketch of what is answered."""
 
 import dataclasses
-import functools
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping
-from types import CodeType
+from numbers import Number
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-DEPTH = 12  # closures and attributes may lead back to where they came from
+from graph_metamers.inputs import is_plain
+
+DEPTH = 12  # containers may hold themselves
+WIDTH = 16  # numbers of a sketch
+ROUNDING = 1e-4  # relative; another machine's float32 sums differ by less
 
 
 def digest(*values: Any) -> str:
-    """A short hash of tensors, modules, graphs, functions and plain values, the same everywhere.
+    """A short hash of tensors, arrays, graphs and plain values, the same everywhere.
 
-    Of a module it covers weights, plain attributes and, outside PyTorch and PyG, its code; of a
-    function its code, defaults and what it encloses. Of any other object only the type and its
-    attributes count.
+    Of a module it covers weights, plain attributes and the names of the classes; of a dataclass
+    its fields. Of any other object only the type counts: what it does to a model is seen in what
+    the model answers, see `sketch`.
 
     >>> digest("a", 1) == digest("a", 1), digest("a", 1) == digest("a", 2)
     (True, False)
@@ -31,12 +34,19 @@ def digest(*values: Any) -> str:
 
 
 def _feed(update: Callable[[Any], None], value: Any, depth: int) -> None:
-    if isinstance(value, Tensor):
+    kind = f"{type(value).__module__}.{type(value).__qualname__} ".encode()
+    if depth == 0:
+        update(kind)
+    elif isinstance(value, Tensor):
         _feed_tensor(update, value)
-    elif depth == 0:
-        update(_kind(value))
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        update(f"array {value.dtype} {value.shape} ".encode())
+        update(np.ascontiguousarray(value).data)
     elif isinstance(value, nn.Module):
-        _feed_module(update, value, depth)
+        _feed(update, dict(value.state_dict()), depth - 1)
+        for name, module in value.named_modules():
+            plain = {k: v for k, v in vars(module).items() if _is_setting(k, v)}
+            _feed(update, [name, type(module).__qualname__, module.extra_repr(), plain], depth - 1)
     elif isinstance(value, Mapping):
         items = sorted(cast("Mapping[Any, Any]", value).items(), key=lambda item: str(item[0]))
         update(f"mapping {len(items)} ".encode())
@@ -48,38 +58,22 @@ def _feed(update: Callable[[Any], None], value: Any, depth: int) -> None:
         for part in parts:
             _feed(update, part, depth - 1)
     elif isinstance(value, set | frozenset):
-        _feed(update, sorted(repr(part) for part in cast("set[Any]", value)), depth - 1)
-    elif isinstance(value, CodeType):
-        _feed(update, [value.co_code, value.co_names, value.co_consts], depth - 1)
-    elif isinstance(value, functools.partial):
-        partial = cast("functools.partial[Any]", value)
-        _feed(update, ["partial", partial.func, partial.args, partial.keywords], depth - 1)
-    elif inspect.isfunction(value):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        parts = [value.__code__, value.__defaults__, value.__kwdefaults__, cells]
-        _feed(update, [value.__qualname__, *parts], depth - 1)
-    elif inspect.ismethod(value):
-        _feed(update, [value.__func__, value.__self__], depth - 1)
+        _feed(update, sorted(digest(part) for part in cast("set[Any]", value)), depth - 1)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        _feed(update, [_kind(value), fields], depth - 1)
-    elif value is None or isinstance(
-        value, bool | int | float | complex | str | bytes | torch.dtype | torch.device
-    ):
+        update(kind)
+        _feed(update, fields, depth - 1)
+    elif isinstance(value, np.generic):  # a number of NumPy's is the same as Python's
+        _feed(update, value.item(), depth - 1)
+    elif value is None or isinstance(value, Number | str | bytes | torch.dtype | torch.device):
         update(f"{type(value).__name__} {value!r} ".encode())
-    elif callable(value) and not isinstance(value, type):
-        _feed(
-            update,
-            [_code(type(value)), vars(value) if hasattr(value, "__dict__") else 0],
-            depth - 1,
-        )
     else:  # its repr may hold an address
-        update(_kind(value))
+        update(kind)
 
 
 def _feed_tensor(update: Callable[[Any], None], value: Tensor) -> None:
-    if value.is_meta:  # a shape without values
-        update(f"meta {value.dtype} {list(value.shape)} ".encode())
+    if not is_plain(value):  # it gives no numbers
+        update(f"tensor {value.dtype} {value.device} ".encode())
         return
     tensor = value.detach().cpu()
     if tensor.layout != torch.strided:
@@ -89,46 +83,43 @@ def _feed_tensor(update: Callable[[Any], None], value: Tensor) -> None:
         _feed_tensor(update, tensor.values())
         return
     update(f"tensor {tensor.dtype} {list(tensor.shape)} ".encode())
-    update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    update(tensor.resolve_conj().contiguous().view(-1).view(torch.uint8).numpy().data)
 
 
-def _feed_module(update: Callable[[Any], None], value: nn.Module, depth: int) -> None:
-    _feed(update, dict(value.state_dict()), depth - 1)
-    for name, module in value.named_modules():
-        update(f"module {name} ".encode())
-        if _is_library(type(module)):
-            _feed(update, [_kind(module), module.extra_repr()], depth - 1)
-        else:
-            _feed(update, _code(type(module)), depth - 1)
-        attributes = {k: v for k, v in vars(module).items() if _counts(k, v, module)}
-        _feed(update, attributes, depth - 1)
+def _is_setting(name: str, value: Any) -> bool:
+    plain = isinstance(value, bool | int | float | str)
+    return plain and name != "training" and not name.startswith("_")
 
 
-def _counts(name: str, value: Any, module: nn.Module) -> bool:
-    """Whether an attribute says what a module computes, rather than how it goes about it."""
-    if name == "training" or "hooks" in name or name.startswith("_cached"):
-        return False
-    plain = isinstance(value, bool | int | float | str | list | tuple | dict | Tensor)
-    if _is_library(type(module)):
-        return not name.startswith("_") and isinstance(value, bool | int | float | str)
-    return name not in ("_parameters", "_buffers", "_modules") and (plain or callable(value))
+def sketch(h: Tensor) -> list[float]:
+    """A few numbers of an activation, in which each of its entries has a part.
+
+    The norm ‖h‖, and Σ_vu a_kv h_vu b_ku / √(rows · units) of random signs a and b, for each k.
+    """
+    rows = h.detach().double().cpu().reshape(len(h) if h.dim() else 1, -1)
+    generator = torch.Generator().manual_seed(0)
+    left, right = (
+        torch.randint(0, 2, (WIDTH, n), generator=generator, dtype=torch.float64) * 2 - 1
+        for n in rows.shape
+    )
+    scale = max(rows.numel(), 1) ** 0.5
+    return [float(rows.norm()), *((left @ rows * right).sum(1) / scale).tolist()]
 
 
-def _code(kind: type) -> list[Any]:
-    """The functions of a class and of those it is made from, as far as they are the user's."""
-    functions = [
-        [name, function.__code__, function.__defaults__, function.__kwdefaults__]
-        for one in kind.__mro__
-        if one is not object and not _is_library(one)
-        for name, function in sorted(vars(one).items())
-        if inspect.isfunction(function)
-    ]
-    return [kind.__qualname__, functions]
+def same_sketch(once: list[float], again: list[float], rounding: float = ROUNDING) -> bool:
+    """Whether two sketches are of one activation, up to rounding.
+
+    >>> h = torch.rand(5, 3)
+    >>> same_sketch(sketch(h), sketch(h * (1 + 1e-7))), same_sketch(sketch(h), sketch(h.flip(0)))
+    (True, False)
+    """
+    allowed = rounding * max(abs(once[0]), 1e-30) if once else 0.0
+    return len(once) == len(again) and all(
+        abs(a - b) <= allowed or a == b for a, b in zip(once, again, strict=True)
+    )
 
 
-def _is_library(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in ("torch", "torch_geometric")
-
-
-def _kind(value: Any) -> bytes:
-    return f"{type(value).__module__}.{type(value).__qualname__} ".encode()
+def same_answers(once: list[list[float]], again: Any) -> bool:
+    """Whether all sketches of two lists are of the same activations."""
+    known = isinstance(again, list) and len(cast("list[Any]", again)) == len(once)
+    return known and all(map(same_sketch, once, cast("list[list[float]]", again)))

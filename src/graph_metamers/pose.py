@@ -111,14 +111,12 @@ def pose(
         index=_index(index, inputs.device),
         others=others,
     )
-    functions = [target.function for target in targets]
     away = tuple(_avoided(blocks, inputs, graph) for graph in avoid)
     identity = digest(
-        session.model,
+        dict(session.model.state_dict()),
         inputs.graph.to_dict(),
         str(inputs.device),
         match.labels,
-        functions,
         [str(block) for block in blocks],
         session.call.text,
         _index(index, inputs.device),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graph_metamers.digests import sketch
 from graph_metamers.inputs import Inputs
 from graph_metamers.measure.match import Match
 from graph_metamers.probe.layers import Target
@@ -31,7 +32,7 @@ class Problem:
         avoid: Graphs with which the metamer shall share as little as possible.
         similarity: How similar inputs are to the reference in what varies.
         null_errors: Errors of unrelated graphs that were handed in, each [graphs].
-        identity: A hash of all that the search depends on; a checkpoint of another is refused.
+        identity: A hash of what the search was asked, of the weights and of the graph.
         kept: What was found out of it, for all who ask: its linear read, its nulls.
     """
 
@@ -55,6 +56,17 @@ class Problem:
         """The activations of a graph, soft edges among its edges."""
         with soft_edges(self.session.model, inputs):
             return self.session.activations(self.targets, inputs)
+
+    @property
+    def answers(self) -> list[list[float]]:
+        """Sketches of the layers on the reference and on two random graphs: what the model is."""
+        if "answers" not in self.kept:
+            generator = torch.Generator().manual_seed(0)
+            others = [random_inputs(self.blocks, self.inputs, generator) for _ in range(2)]
+            with torch.no_grad():
+                seen = [self.activations(inputs) for inputs in (self.inputs, *others)]
+            self.kept["answers"] = [sketch(h) for activations in seen for h in activations]
+        return self.kept["answers"]
 
     @property
     def read(self) -> LinearRead | None:

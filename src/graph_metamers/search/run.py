@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graph_metamers.digests import same_answers
 from graph_metamers.errors import InputError
 from graph_metamers.inputs import Inputs
 from graph_metamers.progress import Watch
@@ -249,7 +250,9 @@ class _Saving:
         if self._path is None or not self._path.exists():
             return None
         state = load_tensors(self._path, kind="a checkpoint", map_location=device)
-        if state.get("identity") != self._problem.identity:
+        if state.get("identity") != self._problem.identity or not same_answers(
+            self._problem.answers, state.get("answers")
+        ):
             raise InputError(
                 f"The checkpoint '{self._path}' belongs to another search (model, graph, layer, "
                 "settings or seed differ). Remove it, or name another file."
@@ -269,6 +272,7 @@ class _Saving:
             return
         own = {
             "identity": self._problem.identity,
+            "answers": self._problem.answers,
             "seconds": self.seconds,
             "trail": self.trail,
         }
