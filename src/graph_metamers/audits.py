@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graph_metamers.measure import Outcome, interval
+from graph_metamers.measure import Outcome
+from graph_metamers.measure.statistics import interval
 from graph_metamers.result import Metamer
 from graph_metamers.similarity import symbols_of
 from graph_metamers.store import Store

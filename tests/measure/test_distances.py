@@ -13,14 +13,10 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 import graph_metamers as gm
-from graph_metamers.measure import (
-    degree_distance,
-    distances,
-    edge_overlap,
-    spectral_distance,
-    structure_similarity,
-)
+from graph_metamers.measure import distances
 from graph_metamers.measure.distances import DISTANCES, Distance, register
+from graph_metamers.measure.spectrum import spectral_distance
+from graph_metamers.measure.structure import degree_distance, edge_overlap, structure_similarity
 from helpers import unchecked_types
 
 quick = settings(deadline=None, max_examples=25)

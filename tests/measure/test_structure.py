@@ -14,16 +14,16 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 import graph_metamers as gm
-from graph_metamers.measure import (
+from graph_metamers.measure import spectrum
+from graph_metamers.measure import structure as module
+from graph_metamers.measure.spectrum import spectral_distance
+from graph_metamers.measure.structure import (
     degree_distance,
     edge_overlap,
     is_isomorphic,
     node_edge_overlap,
-    spectral_distance,
-    spectrum,
     structure_similarity,
 )
-from graph_metamers.measure import structure as module
 
 quick = settings(deadline=None, max_examples=40)
 

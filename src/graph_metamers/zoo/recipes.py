@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch_geometric.data import HeteroData
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.nn import LightGCN
 
 from graph_metamers.datasets import NAMES
 from graph_metamers.errors import known_name
-from graph_metamers.inputs import Graph
 from graph_metamers.zoo.settings import Training
 from graph_metamers.zoo.small import HAN, HGT, RGCN, HeteroSAGE, MotifGIN
 from graph_metamers.zoo.supervision import outputs
 from graph_metamers.zoo.training import MODELS, Trained, fit
+
+Graph = Data | HeteroData
 
 
 @dataclass(frozen=True)
