@@ -35,7 +35,7 @@ class Graphormer(Model):
     most 300 epochs.
 
     A forward takes O(nodes² · hidden) time and O(nodes²) bytes for the distances (389 MB on
-    PubMed), which are computed once and cached; attention weights exist for a chunk only and are
+    PubMed), which are computed once; attention weights exist for a chunk only and are
     computed again backward. See docs/models.md for measured seconds and memory.
 
     Args:
