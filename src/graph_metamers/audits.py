@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class Audit:
             "environment": self.environment,
             "question": self.question,
             "quality": self.quality,
-            "theory": {label: found.as_dict() for label, found in self.theory.items()},
+            "theory": {label: asdict(found) for label, found in self.theory.items()},
             "baselines": self.baselines,
             "rows": self.rows,
             "items": [m.items for m in self.metamers],

@@ -247,9 +247,6 @@ def test_volume_by_hand(act, log, collapsed):
         found = activation_volume(model, data, "output")
     assert found.log_volume == pytest.approx(log, abs=1e-5)
     assert (found.collapsed, found.share) == (collapsed, collapsed / 4)
-    assert found.node_collapsed.tolist() == [collapsed // 2] * 2
-    assert float(found.node_log_volume.sum()) == pytest.approx(log, abs=1e-5)
-    assert found.log_determinant == (-math.inf if collapsed else found.log_volume)
 
 
 FUNCTIONS = {
