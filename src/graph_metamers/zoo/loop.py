@@ -172,9 +172,8 @@ def narrow(model: nn.Module, inputs: Inputs) -> OutputAt:
     times faster for thousands of features. Of features that are mostly zeros it is a sparse one,
     but for the nodes that are perturbed. The first layer's dropout is drawn before the product.
     """
-    call = readings(model, inputs, None)[
-        -1
-    ].run  # as it is read later, with edge weights if there are any
+    # as it is read later, with edge weights if there are any
+    call = readings(model, inputs, None)[-1].run
     read = None
     if isinstance(model, NodeClassifier):
         with Session(model, inputs) as session:
