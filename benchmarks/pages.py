@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 from graph_metamers import zoo
 from graph_metamers.benchmark import PROTOCOL, read_board
 from graph_metamers.jobs import Job, Row, Store
-from graph_metamers.measure import consistency
+from graph_metamers.measure.agreement import consistency
 from graph_metamers.paper.claims import CHANCE
 from graph_metamers.paper.grid import Options, reported
 from graph_metamers.paper.items import ITEMS, NEAR, Item

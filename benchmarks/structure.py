@@ -32,7 +32,9 @@ from torch_geometric.data import Data
 
 import graph_metamers as gm
 from graph_metamers.inputs import Inputs
-from graph_metamers.measure import activation_error, edge_overlap, prediction_match
+from graph_metamers.measure import prediction_match
+from graph_metamers.measure.agreement import activation_error
+from graph_metamers.measure.structure import edge_overlap
 from machine import provenance
 
 FIXED = gm.Edges(degrees="fixed", keep=0.01)

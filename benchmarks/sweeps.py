@@ -83,7 +83,9 @@ def adversarial(work: Path, *, epsilon: float, training: str) -> list[Row]:
             return F.cross_entropy(scores[data.test_mask], data.y[data.test_mask])
 
         told["clean_loss"].append(loss(data.x).item())
-        told["attacked_loss"].append(loss(attack.perturbed(loss, data.x)).item())
+        told["attacked_loss"].append(
+            loss(attack.attack(lambda at: loss(at.whole()), data.x).whole()).item()
+        )
         told["test_accuracy"].append(trained.accuracy["test"])
     return [{name: statistics.fmean(values) for name, values in told.items()}]
 

@@ -13,7 +13,8 @@ from torch_geometric.nn import GCN
 import graph_metamers as gm
 from graph_metamers import baseline as room
 from graph_metamers.baseline import Baseline, baselines
-from graph_metamers.measure import DISTANCES, activation_error, consistency
+from graph_metamers.measure import DISTANCES
+from graph_metamers.measure.agreement import activation_error, consistency
 
 ALL = ["random_start", "nearest_node", "class_permuted", "flattest_direction"]
 FEATURE_DISTANCES = {name: d for name, d in DISTANCES.items() if d.kind == "features"}
@@ -288,7 +289,9 @@ def test_scores_are_what_the_model_says_of_the_graphs(found, small):
             match = float((output.argmax(1) == other.argmax(1)).double().mean())
             expected = {n: d.function(small.x, x) for n, d in FEATURE_DISTANCES.items()} | {
                 "prediction_match": match,
-                "consistency": consistency(gm.measure.feature_similarity(small.x, x), match),
+                "consistency": consistency(
+                    gm.measure.features.feature_similarity(small.x, x), match
+                ),
                 "output_error": activation_error(output, other),
             }
             assert each.scores == pytest.approx(expected, rel=1e-4, nan_ok=True)

@@ -51,7 +51,7 @@ def test_several_are_corrected_together(audit):
     sides = {"A": A, "B": B, "C": C}
     found = gm.compare([with_scores(audit, name, side) for name, side in sides.items()])
     raw = [scipy.stats.ttest_rel(sides[f.a[0]], sides[f.b[0]]).pvalue for f in found]
-    assert [f.p_value for f in found] == pytest.approx(gm.measure.holm(raw))
+    assert [f.p_value for f in found] == pytest.approx(gm.measure.statistics.holm(raw))
     assert all(f.p_value >= p for f, p in zip(found, raw, strict=True))
 
 

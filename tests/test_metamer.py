@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCN, GCNConv
 
 import graph_metamers as gm
-from graph_metamers.measure import feature_similarity
+from graph_metamers.measure.features import feature_similarity
 from graph_metamers.randomness import seeded as generator_of
 from graph_metamers.storage import finite
 from helpers import same_metamer, seeded, unchecked_types, with_adj_t

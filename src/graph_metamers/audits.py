@@ -2,11 +2,12 @@
 
 import math
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graph_metamers.measure import Outcome, interval
+from graph_metamers.measure import Outcome
+from graph_metamers.measure.statistics import interval
 from graph_metamers.result import Metamer
 from graph_metamers.similarity import symbols_of
 from graph_metamers.store import Store
@@ -94,7 +95,7 @@ class Audit:
             "environment": self.environment,
             "question": self.question,
             "quality": self.quality,
-            "theory": {label: found.as_dict() for label, found in self.theory.items()},
+            "theory": {label: asdict(found) for label, found in self.theory.items()},
             "baselines": self.baselines,
             "rows": self.rows,
             "items": [m.items for m in self.metamers],

@@ -13,7 +13,7 @@ from graph_metamers.errors import InputError, check_count
 from graph_metamers.inputs import Graph, Inputs
 from graph_metamers.judge import errors_of
 from graph_metamers.making import answered
-from graph_metamers.measure import activation_error
+from graph_metamers.measure.agreement import activation_error
 from graph_metamers.pose import Varies, opened, pose
 from graph_metamers.probe import Forward, Layer
 from graph_metamers.randomness import seeded

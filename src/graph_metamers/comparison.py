@@ -9,7 +9,7 @@ from typing import Any
 
 from graph_metamers.audits import Audit
 from graph_metamers.errors import InputError, listing
-from graph_metamers.measure import equal_error, holm, paired_test
+from graph_metamers.measure.statistics import equal_error, holm, paired_test
 from graph_metamers.result import Metamer
 
 

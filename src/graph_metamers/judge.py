@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from graph_metamers.measure import Outcome, is_beyond, node_match, p_value
+from graph_metamers.measure import Outcome
+from graph_metamers.measure.null import is_beyond, node_match, p_value
 from graph_metamers.search import Ended, Problem
 from graph_metamers.theory import least_gain
 from graph_metamers.vary import many_random_inputs
@@ -57,7 +58,7 @@ class Nulls:
         """Nine random starts at least, and more until each of `errors` is told from them.
 
         An error is told from them once one of them is as small, or once it lies ten standard
-        deviations below their mean (see `graph_metamers.measure.is_beyond`); 99 are the most.
+        deviations below their mean (see `graph_metamers.measure.null.is_beyond`); 99 are the most.
         """
         count = FIRST  # as many for a seed whatever others came before
         while True:

@@ -15,7 +15,9 @@ from graph_metamers.digests import digest
 from graph_metamers.errors import InputError, check_count
 from graph_metamers.inputs import Graph, Inputs
 from graph_metamers.judge import SHARE, Judgement, errors_of, is_impossible, judged, nulls_of
-from graph_metamers.measure import Outcome, activation_error, consistency, match_figures
+from graph_metamers.measure import Outcome
+from graph_metamers.measure.agreement import activation_error, consistency
+from graph_metamers.measure.null import match_figures
 from graph_metamers.pose import Varies, opened, pose
 from graph_metamers.probe import Forward, Layer, how_of
 from graph_metamers.progress import progress_bar

@@ -9,13 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from graph_metamers.inputs import Inputs
-from graph_metamers.measure import (
-    DISTANCES,
-    is_isomorphic,
-    node_edge_overlap,
-    node_feature_similarity,
-)
+from graph_metamers.measure import DISTANCES
 from graph_metamers.measure.distances import Distance
+from graph_metamers.measure.features import node_feature_similarity
+from graph_metamers.measure.structure import is_isomorphic, node_edge_overlap
 from graph_metamers.vary import Block
 
 UNCHANGED = 1e-4  # relative distance within which features are the reference's

@@ -13,15 +13,10 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 import graph_metamers as gm
-from graph_metamers.measure import (
-    degree_distance,
-    distances,
-    edge_overlap,
-    features,
-    spectral_distance,
-    structure_similarity,
-)
+from graph_metamers.measure import distances
 from graph_metamers.measure.distances import DISTANCES, Distance, register
+from graph_metamers.measure.spectrum import spectral_distance
+from graph_metamers.measure.structure import degree_distance, edge_overlap, structure_similarity
 from helpers import unchecked_types
 
 quick = settings(deadline=None, max_examples=25)
@@ -222,16 +217,6 @@ def test_large_spectra_are_left_out(monkeypatch):
 
 
 # -------------------------------------------------------------------------------- large matrices
-
-
-@pytest.mark.parametrize("name", OF_FEATURES)
-def test_blocks_change_nothing(monkeypatch, name):
-    generator = torch.Generator().manual_seed(0)
-    x, y = (torch.rand(2, 42, 10, generator=generator) < 0.3).float()
-    expected = of_features(name, x, y)
-    for entries in (1, 7, 60):
-        monkeypatch.setattr(features, "ENTRIES", entries)
-        assert of_features(name, x, y) == pytest.approx(expected, rel=1e-12)
 
 
 def test_sums_of_millions_are_exact():

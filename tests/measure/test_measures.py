@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import graph_metamers as gm
-from graph_metamers.measure import (
-    activation_correlation,
-    activation_error,
-    consistency,
-    feature_similarity,
-    node_feature_similarity,
-)
+from graph_metamers.measure.agreement import activation_correlation, activation_error, consistency
+from graph_metamers.measure.features import feature_similarity, node_feature_similarity
 from helpers import unchecked_types
 
 quick = settings(deadline=None, max_examples=40)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import graph_metamers as gm
-from graph_metamers.measure import activation_error, is_beyond, match_figures, null, p_value
+from graph_metamers.measure import null
+from graph_metamers.measure.agreement import activation_error
+from graph_metamers.measure.null import is_beyond, match_figures, p_value
 from helpers import unchecked_types
 
 quick = settings(deadline=None, max_examples=40)
@@ -21,7 +23,9 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def node_match(h: Tensor, other: Tensor, level: float = 0.01, samples: int = 999, seed: int = 0):
-    return gm.measure.node_match(h, other, level=level, samples=samples, generator=seeded(seed))
+    return gm.measure.null.node_match(
+        h, other, level=level, samples=samples, generator=seeded(seed)
+    )
 
 
 @st.composite

@@ -10,7 +10,6 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import graph_metamers as gm
 from graph_metamers.measure.statistics import equal_error, holm, interval, paired_test
 
 quick = settings(deadline=None, max_examples=25)
@@ -188,23 +187,3 @@ def test_equal_error_is_its_formula(a, b, factor):
     assume(min(abs(ratio - factor), abs(1 / ratio - factor)) > 1e-9)
     assert equal_error(a, b, factor) is bool(1 / factor <= ratio <= factor)
     assert equal_error(a, a, factor)
-
-
-REFUSED = [
-    (lambda: interval([]), r"An interval needs at least one value; got none\."),
-    (lambda: interval([1.0, 2.0], 95.0), "level must lie between 0 and 1"),
-    (lambda: paired_test([1.0, 2.0, 3.0], [1.0, 2.0]), "as many values in a as in b; got 3 and 2"),
-    (lambda: paired_test([1.0], [2.0]), "needs at least two pairs; got 1"),
-    (lambda: paired_test([1.0, math.nan], [0.5, 0.5]), r"finite values; pair 1 is nan and 0\.5"),
-    (lambda: holm([0.5, -0.1]), r"p_values must lie in \[0, 1\]; got -0\.1"),
-    (lambda: holm([0.5, math.nan]), r"p_values must lie in \[0, 1\]; got nan"),
-    (lambda: equal_error([], [0.1]), "a_errors must hold errors of zero or more"),
-    (lambda: equal_error([0.1], [0.1, -0.1]), "b_errors must hold errors of zero or more"),
-    (lambda: equal_error([0.1], [0.1], 0.5), "factor must be at least 1 and finite"),
-]
-
-
-@pytest.mark.parametrize(("call", "sentence"), REFUSED)
-def test_what_is_refused(call, sentence):
-    with pytest.raises(gm.InputError, match=sentence):
-        call()

@@ -11,7 +11,7 @@ from torch_geometric.nn import GCNConv, TransformerConv, global_mean_pool
 
 import graph_metamers as gm
 from graph_metamers.probe import Session
-from graph_metamers.theory.manifold import OF, least_gain, metamer_dimension
+from graph_metamers.theory.manifold import least_gain, metamer_dimension
 from graph_metamers.theory.volume import activation_volume
 from helpers import Calls, TwoLayers, left_as_found, seeded, toy_graph, unchecked_types
 
@@ -247,9 +247,6 @@ def test_volume_by_hand(act, log, collapsed):
         found = activation_volume(model, data, "output")
     assert found.log_volume == pytest.approx(log, abs=1e-5)
     assert (found.collapsed, found.share) == (collapsed, collapsed / 4)
-    assert found.node_collapsed.tolist() == [collapsed // 2] * 2
-    assert float(found.node_log_volume.sum()) == pytest.approx(log, abs=1e-5)
-    assert found.log_determinant == (-math.inf if collapsed else found.log_volume)
 
 
 FUNCTIONS = {
@@ -294,7 +291,7 @@ def test_volume_of_the_call_that_is_named():
 # Left as found, and mistakes
 
 
-@pytest.mark.parametrize("of", OF)
+@pytest.mark.parametrize("of", ["node", "receptive_field"])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_model_is_left_as_found(name, of):
     model, data = zoo(name).train(), SMALL.clone()
@@ -311,7 +308,7 @@ def pooled(model, x: Tensor, edge_index: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("model", "options", "sentence"),
     [
-        ("gcn", {"of": "edge"}, "of must be one of 'node', 'receptive_field'; got 'edge'"),
+        ("gcn", {"of": "edge"}, "of='edge' is not a map. Choose among 'node', 'receptive_field'"),
         ("gcn", {"rtol": 0.0}, r"rtol must be in \[1e-7, 1\); got 0\.0"),
         ("gcn", {"rtol": 1.0}, r"rtol must be in \[1e-7, 1\); got 1\.0"),
         ("gcn", {"seed": -1}, "seed must be a whole number of at least 0; got -1"),
@@ -332,7 +329,7 @@ def test_what_is_said_of_mistakes(model, options, sentence):
         metamer_dimension(zoo(model), SMALL, options.pop("layer"), **options)
 
 
-@pytest.mark.parametrize("of", OF)
+@pytest.mark.parametrize("of", ["node", "receptive_field"])
 def test_pooled_activations_have_no_node(of):
     model = Calls(pooled, conv=seeded(lambda: GCNConv(12, 3)))
     with pytest.raises(gm.InputError, match="needs an activation with a row for each node; output"):

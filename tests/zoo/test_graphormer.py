@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.sparse.csgraph
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -130,34 +131,6 @@ def test_distances_of_edges_in_no_order_and_of_other_edges():
         assert path_lengths(one, 3, 1)[2].tolist() == [1, 1, 0]
 
 
-def test_distances_of_large_graphs_are_kept_on_disk(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRAPH_METAMERS_CACHE", str(tmp_path))
-    monkeypatch.setattr(distances, "KEEP_NODES", 20)
-    folder = tmp_path / "distances"
-    path_lengths(random_graph(0, 20, 40), 20, 8)
-    assert not folder.exists()
-
-    edge_index = random_graph(0, 21, 40)
-    first = path_lengths(edge_index, 21, 8).clone()
-    (entry,) = folder.iterdir()
-    search = distances._search
-    monkeypatch.setattr(distances, "_search", None)
-    assert path_lengths(edge_index, 21, 8).equal(first)  # from memory
-    distances._memory.clear()
-    assert path_lengths(edge_index, 21, 8).equal(first)  # from disk
-
-    monkeypatch.setattr(distances, "_search", search)
-    for damage in (b"", b"text", entry.read_bytes()[:-100]):
-        entry.write_bytes(damage)
-        distances._memory.clear()
-        assert path_lengths(edge_index, 21, 8).equal(first)
-        assert torch.load(entry, weights_only=True)["distances"].equal(first)
-    for holds in ([1, 2], {}, {"distances": first[:5]}, {"distances": None}):
-        torch.save(holds, entry)
-        distances._memory.clear()
-        assert path_lengths(edge_index, 21, 8).equal(first)
-
-
 # -------------------------------------------------------------------------------- the model
 
 
@@ -236,13 +209,13 @@ def test_chunks_do_not_change_the_model(small, monkeypatch):
         graphormer, "biased_attention", lambda *given: attention(*given, entries=500)
     )
     chunks = []
-    of_size = graphormer._chunks
+    weights = graphormer._weights
     monkeypatch.setattr(
-        graphormer, "_chunks", lambda *given: chunks.append(given) or of_size(*given)
+        graphormer, "_weights", lambda held, *of: chunks.append(held.shape) or weights(held, *of)
     )
     for one, other in zip(whole, run(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
-    assert (60, 4) in chunks  # 500 entries of 2 heads · 60 keys
+    assert set(chunks) == {(2, 4, 60)}  # 500 entries of 2 heads · 60 keys
 
 
 def ring(nodes: int) -> Tensor:
@@ -325,14 +298,18 @@ def test_keys_may_stand_for_several():
 
 def test_degrees_above_the_greatest_count_as_it():
     hub = torch.stack([torch.arange(1, 101), torch.zeros(100, dtype=torch.long)])
-    assert graphormer._clipped_degree(hub[1], 101).tolist() == [64] + [0] * 100
+    network = built(hidden=4)
+    first = network._centrality(hub, 101)[0]
+    assert first.equal(network.in_degree.weight[64] + network.out_degree.weight[0])
     assert built(hidden=4)(torch.ones(101, 3, dtype=torch.float64), hub).shape == (101, 2)
 
 
 def test_distances_are_computed_once_for_many_forwards(small, monkeypatch):
     calls = []
-    search = distances._search
-    monkeypatch.setattr(distances, "_search", lambda *given: calls.append(1) or search(*given))
+    search = scipy.sparse.csgraph.dijkstra
+    monkeypatch.setattr(
+        scipy.sparse.csgraph, "dijkstra", lambda *a, **b: calls.append(1) or search(*a, **b)
+    )
     network = Graphormer(40, 3).eval()
     for _ in range(3):
         network(small.x, small.edge_index)

@@ -228,7 +228,10 @@ def test_dropout_acts_in_training_only(name, small):
             (name, options, sentence)
             for name in MODELS
             for options, sentence in [
-                ({"activation": "sine"}, "activation='sine' is none of the zoo's. Choose among "),
+                (
+                    {"activation": "sine"},
+                    "activation='sine' is not one of the zoo's. Choose among ",
+                ),
                 ({"dropout": 1.0}, "dropout must be a share in [0, 1); got 1.0."),
                 ({"dropout": -0.1}, "dropout must be a share in [0, 1); got -0.1."),
                 ({"dropout": math.nan}, "dropout must be a share in [0, 1); got nan."),
@@ -239,22 +242,34 @@ def test_dropout_acts_in_training_only(name, small):
             ]
         ],
         *[
-            (name, {"norm": "x"}, "norm must be None or one of 'batch', 'layer'; got 'x'.")
+            (
+                name,
+                {"norm": "x"},
+                "norm='x' is not one of the zoo's. Choose among 'batch', 'layer', o",
+            )
             for name in MODELS
         ],
         ("chebnet", {"K": 0}, "K must be a whole number of at least 1; got 0"),
-        ("gat", {"hidden": 12}, "hidden must be a multiple of heads=8; got 12."),
+        (
+            "gat",
+            {"hidden": 12},
+            "hidden must be a multiple of heads=8, with 1 or more units for each; got 12",
+        ),
         ("gat", {"heads": 0}, "heads must be a whole number of at least 1; got 0"),
         ("gcn", {"heads": 2}, "model='gcn' cannot be built with {'heads': 2}: "),
-        ("gcnii", {"alpha": 1.5}, "alpha must be a share in [0, 1]; got 1.5."),
-        ("gcnii", {"alpha": math.nan}, "alpha must be a share in [0, 1]; got nan."),
+        ("gcnii", {"alpha": 1.5}, "alpha must be a number from 0 to 1; got 1.5."),
+        ("gcnii", {"alpha": math.nan}, "alpha must be a number from 0 to 1; got nan."),
         ("gcnii", {"theta": 0.0}, "theta must be positive and finite; got 0.0."),
-        ("appnp", {"alpha": -0.1}, "alpha must be a share in [0, 1]; got -0.1."),
+        ("appnp", {"alpha": -0.1}, "alpha must be a number from 0 to 1; got -0.1."),
         ("appnp", {"K": 0}, "K must be a whole number of at least 1; got 0"),
         ("graphgps", {"residual": True}, "model='graphgps' cannot be built with"),
-        ("graphgps", {"hidden": 4}, "hidden must be a multiple of heads=4, with 2 units or more"),
-        ("graphgps", {"hidden": 10}, "hidden must be a multiple of heads=4, with 2 units or more"),
-        ("graphormer", {"hidden": 9}, "hidden must be a multiple of heads=2; got 9."),
+        ("graphgps", {"hidden": 4}, "hidden must be a multiple of heads=4, with 2 or more units"),
+        ("graphgps", {"hidden": 10}, "hidden must be a multiple of heads=4, with 2 or more units"),
+        (
+            "graphormer",
+            {"hidden": 9},
+            "hidden must be a multiple of heads=2, with 1 or more units for each; got 9",
+        ),
         ("graphormer", {"heads": 0}, "heads must be a whole number of at least 1; got 0"),
         ("graphormer", {"sample": 0}, "sample must be a whole number of at least 1; got 0"),
         ("graphormer", {"cap": 0}, "cap must be between 1 and 120; got 0."),

@@ -277,7 +277,6 @@ UNFIT = {
     "nothing": lambda path: torch.save({}, path),
     "a weight less": a_weight_less,
     "another optimizer": of_another_optimizer,
-    "no history": without("history"),
 }
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.utils import remove_self_loops, to_undirected
 
@@ -98,6 +97,10 @@ def cache_folder() -> Path:
 
 
 def _through_pyg(key: str) -> Data:
+    """Loaded from the cache; downloaded and processed beside, then renamed, where it is not there.
+
+    A stopped download leaves nothing behind.
+    """
     # torch_geometric.datasets takes half a second to import.
     from torch_geometric.datasets import Planetoid, WikipediaNetwork
 
@@ -108,60 +111,35 @@ def _through_pyg(key: str) -> Data:
             return WikipediaNetwork(str(root), key, geom_gcn_preprocess=True)[0]  # pyright: ignore[reportReturnType]
         return Planetoid(str(root), folder)[0]  # pyright: ignore[reportReturnType]
 
-    home = cache_folder() / "datasets"
-    if not (home / folder).is_dir():
-        _fetch(read, home, folder, key)
-    try:
-        return _quietly(read, home)
-    except Exception as error:
-        raise InputError(
-            f"dataset='{key}' in the cache is damaged ({type(error).__name__}: {error}). "
-            f"Remove the folder '{home / folder}'; it is then loaded again."
-        ) from error
-
-
-def _fetch(read: Callable[[Path], Data], home: Path, folder: str, key: str) -> None:
-    """Download and process beside, then rename: a stopped download leaves nothing behind."""
-    given = os.environ.get("GRAPH_METAMERS_DATA")
+    home, given = cache_folder() / "datasets", os.environ.get("GRAPH_METAMERS_DATA")
     if given and not Path(given).is_dir():
         raise InputError(
             f"GRAPH_METAMERS_DATA='{given}' must be a folder; there is none. Name the one with "
             "PyG's raw files, or unset it to download them."
         )
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        beside = tempfile.TemporaryDirectory(prefix=f".{folder}.", dir=home)
-    except OSError as error:
+        with contextlib.redirect_stderr(io.StringIO()):  # PyG's "Processing..."
+            if not (home / folder).is_dir():
+                home.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(prefix=f".{folder}.", dir=home) as beside:
+                    if given and (Path(given) / folder).is_dir():
+                        shutil.copytree(Path(given) / folder, Path(beside) / folder)
+                    read(Path(beside))
+                    if not (home / folder).is_dir():  # else another process was first
+                        (Path(beside) / folder).rename(home / folder)
+            return read(home)
+    except Exception as error:
         raise InputError(
-            f"The cache '{home}' cannot be written ({error.strerror}). "
-            "Set GRAPH_METAMERS_CACHE to a folder that can."
+            f"dataset='{key}' could not be loaded ({type(error).__name__}: {error}). Connect to "
+            "the internet, or put PyG's raw files into a folder and name it in "
+            "GRAPH_METAMERS_DATA; dataset='csbm' needs no download. Remove the folder "
+            f"'{home / folder}' if it is damaged; if it cannot be written, set "
+            "GRAPH_METAMERS_CACHE to a folder that can."
         ) from error
-    with beside as name:
-        if given and (Path(given) / folder).is_dir():
-            shutil.copytree(Path(given) / folder, Path(name) / folder)
-        try:
-            _quietly(read, Path(name))
-        except Exception as error:
-            raise InputError(
-                f"dataset='{key}' could not be loaded ({type(error).__name__}: {error}). "
-                "Connect to the internet, or put PyG's raw files into a folder and name it in "
-                "GRAPH_METAMERS_DATA; dataset='csbm' needs no download."
-            ) from error
-        try:
-            (Path(name) / folder).rename(home / folder)
-        except OSError:
-            if not (home / folder).is_dir():  # else another process was first
-                raise
-
-
-def _quietly(read: Callable[[Path], Data], root: Path) -> Data:
-    with contextlib.redirect_stderr(io.StringIO()):  # PyG's "Processing..."
-        return read(root)
 
 
 def _first_split(data: Data) -> Data:
     for name in ("train_mask", "val_mask", "test_mask"):
-        mask: Tensor = data[name]
-        if mask.dim() == 2:
-            data[name] = mask[:, 0].contiguous()
+        if data[name].dim() == 2:
+            data[name] = data[name][:, 0].contiguous()
     return data

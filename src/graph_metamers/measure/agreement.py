@@ -45,9 +45,8 @@ def activation_correlation(reference: Activation, metamer: Activation) -> float:
         1.0
     """
     check_same_shape(reference, metamer)
-    h, g = (a - a.mean() for a in (reference.double().flatten(), metamer.double().flatten()))
-    r = torch.dot(h, g) / (torch.dot(h, h) * torch.dot(g, g)).sqrt()
-    return float(r.clamp(-1, 1))
+    both = torch.stack([reference.flatten(), metamer.flatten()]).double()
+    return float(torch.corrcoef(both)[0, 1])
 
 
 def consistency(similarity: float, match: float) -> float:

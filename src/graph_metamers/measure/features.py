@@ -1,7 +1,6 @@
 """How similar two feature matrices of the same shape are. NaN says that it is not defined there."""
 
 import math
-from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -10,8 +9,6 @@ from torch import Tensor
 from graph_metamers.errors import check_same_shape
 
 Matrix = Float[Tensor, "nodes features"]
-
-ENTRIES = 1 << 20  # of float64 that are held at a time
 
 
 def feature_similarity(x: Matrix, y: Matrix) -> float:
@@ -28,7 +25,7 @@ def feature_similarity(x: Matrix, y: Matrix) -> float:
         >>> round(feature_similarity(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])), 4)
         0.7071
     """
-    return _cosine(x, y)
+    return _cosine(*_doubles(x, y))
 
 
 def node_feature_similarity(x: Matrix, y: Matrix) -> Float[Tensor, " nodes"]:
@@ -41,18 +38,14 @@ def node_feature_similarity(x: Matrix, y: Matrix) -> Float[Tensor, " nodes"]:
         >>> node_feature_similarity(torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
         tensor([1., 0.], dtype=torch.float64)
     """
-    return torch.cat(
-        [(a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt() for a, b in _blocks(x, y)]
-    )
+    a, b = _doubles(x, y)
+    return torch.linalg.vecdot(a, b) / (a.norm(dim=1) * b.norm(dim=1))
 
 
 def node_similarity_quantile(x: Matrix, y: Matrix, *, share: float) -> float:
     """A quantile of `node_feature_similarity`, over the nodes that have features in both graphs.
 
-    Args:
-        x: Features of the reference.
-        y: Features of the other graph.
-        share: The share of nodes that are less alike, in [0, 1].
+    `share` is that of the nodes that are less alike, in [0, 1].
 
     Returns:
         In [−1, 1]. NaN if no node has features in both graphs.
@@ -82,9 +75,9 @@ def centred_feature_similarity(x: Matrix, y: Matrix) -> float:
         >>> centred_feature_similarity(a, torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
         0.0
     """
-    first = x[0].detach().double()  # so that the mean of equal rows is exact
-    mean = first + _sums(lambda a, _: (a - first).sum(0), x, y) / len(x)
-    return _cosine(x, y, centre=mean)
+    a, b = _doubles(x, y)
+    mean = a[0] + (a - a[0]).mean(0)  # so that the mean of equal rows is exact
+    return _cosine(a - mean, b - mean)
 
 
 def weighted_feature_similarity(x: Matrix, y: Matrix) -> float:
@@ -105,8 +98,9 @@ def weighted_feature_similarity(x: Matrix, y: Matrix) -> float:
         >>> round(weighted_feature_similarity(a, b), 4), round(feature_similarity(a, b), 4)
         (1.0, 0.5774)
     """
-    count = _sums(lambda a, _: (a != 0).sum(0), x, y)
-    return _cosine(x, y, weight=-((1 + count.double()) / (1 + len(x))).log())
+    a, b = _doubles(x, y)
+    weight = -((1 + a.count_nonzero(dim=0).double()) / (1 + len(a))).log()
+    return _cosine(a * weight.sqrt(), b * weight.sqrt())
 
 
 def feature_distance(x: Matrix, y: Matrix) -> float:
@@ -120,9 +114,8 @@ def feature_distance(x: Matrix, y: Matrix) -> float:
         >>> feature_distance(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 3.0]]))
         0.2
     """
-    squares = _sums(lambda a, b: torch.stack([(b - a).square().sum(), a.square().sum()]), x, y)
-    moved, size = squares.sqrt()
-    return float(moved / size)
+    a, b = _doubles(x, y)
+    return float((b - a).norm() / a.norm())
 
 
 def feature_jaccard(x: Matrix, y: Matrix) -> float:
@@ -136,9 +129,8 @@ def feature_jaccard(x: Matrix, y: Matrix) -> float:
         >>> feature_jaccard(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
         0.5
     """
-    common, mine, theirs = _binary_counts(x, y)
-    either = mine + theirs - common
-    return common / either if either else math.nan
+    different, common = _binary_counts(x, y)
+    return common / (common + different) if common + different else math.nan
 
 
 def feature_hamming(x: Matrix, y: Matrix) -> float:
@@ -154,43 +146,21 @@ def feature_hamming(x: Matrix, y: Matrix) -> float:
         >>> feature_hamming(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
         0.5
     """
-    common, mine, theirs = _binary_counts(x, y)
-    return (mine + theirs - 2 * common) / x.numel()
+    return _binary_counts(x, y)[0] / x.numel()
 
 
-def _cosine(
-    x: Matrix, y: Matrix, *, centre: Tensor | None = None, weight: Tensor | None = None
-) -> float:
-    """⟨X, X'⟩ / (‖X‖ ‖X'‖), less a row and weighted by column where these are given."""
-
-    def products(a: Matrix, b: Matrix) -> Float[Tensor, " 3"]:
-        if centre is not None:
-            a, b = a - centre, b - centre
-        left, right = (a, b) if weight is None else (a * weight, b * weight)
-        return torch.stack([(left * b).sum(), (left * a).sum(), (right * b).sum()])
-
-    both, mine, theirs = _sums(products, x, y)
-    return float(both / (mine * theirs).sqrt())
-
-
-def _binary_counts(x: Matrix, y: Matrix) -> list[float]:
-    """How many ones both have, the first and the second; NaN if an entry is neither 0 nor 1."""
-
-    def counts(a: Matrix, b: Matrix) -> Float[Tensor, " 3"]:
-        found = torch.stack([(a * b).sum(), a.sum(), b.sum()])
-        binary = all(bool(((m == 0) | (m == 1)).all()) for m in (a, b))
-        return found if binary else torch.full_like(found, math.nan)
-
-    return _sums(counts, x, y).tolist()
-
-
-def _sums(of: Callable[[Matrix, Matrix], Tensor], x: Matrix, y: Matrix) -> Tensor:
-    return torch.stack([of(a, b) for a, b in _blocks(x, y)]).sum(0)
-
-
-def _blocks(x: Matrix, y: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
-    """Some rows of both at a time, in float64: a large matrix is never copied whole."""
+def _binary_counts(x: Matrix, y: Matrix) -> tuple[float, float]:
+    """How many entries differ, and how many are one in both; NaN if one is neither 0 nor 1."""
     check_same_shape(x, y)
-    rows = max(1, ENTRIES // max(1, x.shape[1]))
-    for a, b in zip(x.detach().split(rows), y.detach().split(rows), strict=True):
-        yield a.double(), b.double()
+    if not all(bool(((m == 0) | (m == 1)).all()) for m in (x, y)):
+        return math.nan, math.nan
+    return float((x != y).sum()), float((x * y).count_nonzero())
+
+
+def _doubles(x: Matrix, y: Matrix) -> tuple[Matrix, Matrix]:
+    check_same_shape(x, y)
+    return x.detach().double(), y.detach().double()
+
+
+def _cosine(a: Matrix, b: Matrix) -> float:
+    return float((a * b).sum() / (a.norm() * b.norm()))

@@ -225,26 +225,15 @@ def _colours(
 def _refined(colours: Int[Tensor, " nodes"], *along: Edges) -> Int[Tensor, " nodes"]:
     """A new colour for each own one with those of the nodes that send to it.
 
-    A sum of pseudo-random 64-bit numbers stands for a multiset of colours: two that differ have
-    the same sum with a chance of about 2^-64.
+    A sum of random 64-bit numbers, one for each colour, stands for a multiset of colours: two
+    that differ have the same sum with a chance of about 2^-64.
     """
-    sent = _scrambled(colours)
-    sums = _scrambled(sent)
-    for source, target in along:
-        sums = _scrambled(sums.index_add(0, target, sent[source]))
+    shape, random = (1 + len(along), int(colours.max()) + 1), torch.Generator().manual_seed(0)
+    numbers = torch.randint(-(2**63), 2**63 - 1, shape, generator=random).to(colours.device)
+    sums, *sent = numbers[:, colours]
+    for numbers, (source, target) in zip(sent, along, strict=True):
+        sums = sums.index_add(0, target, numbers[source])
     return sums.unique(return_inverse=True)[1]
-
-
-def _scrambled(values: Tensor) -> Tensor:
-    """The finaliser of splitmix64, in wrapping int64 arithmetic."""
-    values = (values + 1) * -7046029254386353131
-    values = (values ^ _shifted(values, 30)) * -4658895280553007687
-    values = (values ^ _shifted(values, 27)) * -7723592293110705685
-    return values ^ _shifted(values, 31)
-
-
-def _shifted(values: Tensor, by: int) -> Tensor:
-    return (values >> by) & ((1 << (64 - by)) - 1)
 
 
 def _degrees(edges: Edges, nodes: int) -> Int[Tensor, " nodes"]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graph_metamers.jobs import Result, Row
-from graph_metamers.measure import equal_error
+from graph_metamers.measure.statistics import equal_error
 from graph_metamers.paper.grid import Options
 from graph_metamers.report.numbers import number
 

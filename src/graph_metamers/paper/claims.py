@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from graph_metamers.jobs import Row
-from graph_metamers.measure import paired_test
+from graph_metamers.measure.statistics import paired_test
 from graph_metamers.paper.cells import EQUAL, comparable
 from graph_metamers.paper.grid import DATA, DATASETS, HETEROPHILIC, MODELS, PLAIN, Options, reported
 from graph_metamers.paper.table import TITLES

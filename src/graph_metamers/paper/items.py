@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.jobs import Job, Result, Row
-from graph_metamers.measure import holm, paired_test
 from graph_metamers.measure.null import EXACT
+from graph_metamers.measure.statistics import holm, paired_test
 from graph_metamers.paper.cells import SCORES, averaged_runs, cells
 from graph_metamers.paper.claims import TEXTS, Claim, claims, filled, finder
 from graph_metamers.paper.grid import (

@@ -1,7 +1,6 @@
 """What the paper's theory says of a layer, beside what the searches found there."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -24,10 +23,6 @@ class Theory:
     stable_rank: float
     spectrum: list[float]  # singular values over the node's largest, largest first
     collapsed_share: float | None  # of units that the activation has turned off (Eqs. 23–24)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return asdict(self)
 
 
 def theory(session: Session, targets: list[Target]) -> Theory | None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from graph_metamers.errors import InputError, check_count, listing
+from graph_metamers.errors import InputError, check_count, known_name
 from graph_metamers.inputs import Graph
 from graph_metamers.measure.rank import (
     effective_rank,
@@ -21,7 +21,6 @@ from graph_metamers.theory.jacobian import Reading, dense, opened, rounding
 from graph_metamers.theory.nodes import fields_of, of_fields, of_nodes
 
 Of = Literal["node", "receptive_field"]
-OF = get_args(Of)
 
 SAMPLE = 200  # nodes whose receptive field is looked at
 RTOL = 1e-5
@@ -84,7 +83,7 @@ def metamer_dimension(
       ∂h_v/∂X, with attention's own derivative, for a sample of nodes. At any layer.
 
     J is found in float64 where the model runs in that. Time: "node" takes one backward pass a
-    unit, "receptive_field" three a node and one a unit for each set of nodes that share nothing.
+    unit, "receptive_field" three a node and one for each of its units.
 
     Args:
         model: A trained model. It is left exactly as found.
@@ -121,8 +120,7 @@ def dimension_of(
     seed: int = 0,
 ) -> MetamerDimension:
     """The same as `metamer_dimension`, of an opened model."""
-    if of not in OF:
-        raise InputError(f"of must be one of {listing(OF)}; got {of!r}.")
+    known_name("of", of, get_args(Of), "a map")
     if not 1e-7 <= rtol < 1:
         raise InputError(f"rtol must be in [1e-7, 1); got {rtol!r}.")
     check_count("seed", seed, least=0)

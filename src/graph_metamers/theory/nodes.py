@@ -98,30 +98,13 @@ def of_fields(read: Reading, fields: list[Tensor], chosen: Int[Tensor, " nodes"]
     """Singular values of each ∂h_v/∂X."""
     y = read.y.clone().requires_grad_()
     h = read.activate(y)
-    values = torch.zeros(len(chosen), h.shape[1], dtype=torch.float64)
-    for group in _apart(fields, len(y)):
-        rows: list[list[Tensor]] = [[] for _ in group]
+    values: list[Tensor] = []
+    for node, field in zip(chosen.tolist(), fields, strict=True):
+        rows: list[Tensor] = []
         for unit in range(h.shape[1]):
             seed = torch.zeros_like(h)
-            seed[chosen[group].to(h.device), unit] = 1.0
-            gradient = backward(h, y, seed)
-            for mine, place in zip(rows, group, strict=True):
-                mine.append(read.projected(gradient[fields[place].to(h.device)]).reshape(-1))
-        for mine, place in zip(rows, group, strict=True):
-            jacobian = torch.stack(mine).double()  # [units, its nodes · directions]
-            values[place] = singular_values(jacobian @ jacobian.T).cpu()
-    return values
-
-
-def _apart(fields: list[Tensor], nodes: int) -> list[list[int]]:
-    """Sets of places whose receptive fields have no node in common."""
-    groups: list[list[int]] = []
-    taken: list[Tensor] = []
-    for place, mine in enumerate(fields):
-        found = next((i for i, each in enumerate(taken) if not each[mine].any()), len(groups))
-        if found == len(groups):
-            groups.append([])
-            taken.append(torch.zeros(nodes, dtype=torch.bool))
-        groups[found].append(place)
-        taken[found][mine] = True
-    return groups
+            seed[node, unit] = 1.0
+            rows.append(read.projected(backward(h, y, seed)[field.to(h.device)]).reshape(-1))
+        jacobian = torch.stack(rows).double()  # [units, its nodes · directions]
+        values.append(singular_values(jacobian @ jacobian.T).cpu())
+    return torch.stack(values)

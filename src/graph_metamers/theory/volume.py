@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -25,13 +24,6 @@ class ActivationVolume:
     log_volume: float  # Σ log |σ'(z)| over all units that are on; below 0 it contracts
     collapsed: int  # how many units are off, |σ'| ≤ 1e-6
     share: float  # of all units
-    node_log_volume: Float[Tensor, " nodes"]  # the sum of each node
-    node_collapsed: Int[Tensor, " nodes"]  # the number of each node
-
-    @property
-    def log_determinant(self) -> float:
-        """Log |det Dσ| (Eq. 24): minus infinity as soon as one unit is off."""
-        return -float("inf") if self.collapsed else self.log_volume
 
     def __repr__(self) -> str:
         return (
@@ -80,16 +72,13 @@ def volume_of(session: Session, targets: list[Target]) -> ActivationVolume:
             f"as ReLU; {targets[0].label} does not. Choose among "
             f"{listing(session.layers.names)} one that does."
         )
-    slope = last.derivative().abs().reshape(len(h), -1).double().cpu()
+    slope = last.derivative().abs().double()
     off = slope <= OFF
-    log_volume = slope.masked_fill(off, 1.0).log().sum(dim=1)
     return ActivationVolume(
         layer=targets[0].label,
-        log_volume=float(log_volume.sum()),
+        log_volume=float(slope[~off].log().sum()),
         collapsed=int(off.sum()),
         share=float(off.double().mean()),
-        node_log_volume=log_volume,
-        node_collapsed=off.sum(dim=1),
     )
 
 

@@ -51,20 +51,12 @@ class AdversarialTraining:
         if self.norm not in ("l2", "linf"):
             raise InputError(f"norm must be 'l2' or 'linf'; got {self.norm!r}.")
 
-    def perturbed(self, loss: Callable[[Matrix], Tensor], x: Matrix) -> Matrix:
+    def attack(self, loss: "Callable[[Perturbed], Tensor]", x: Matrix) -> "Perturbed":
         """Features within the ball around `x` that raise the loss.
 
         Args:
-            loss: The loss as a function of the features, differentiable.
-            x: Clean features.
-        """
-        return self.attack(lambda at: loss(at.whole()), x).whole()
-
-    def attack(self, loss: "Callable[[Perturbed], Tensor]", x: Matrix) -> "Perturbed":
-        """As `perturbed`, for a loss that makes use of it that most nodes may be clean.
-
-        Args:
             loss: The loss as a function of the features, differentiable in the perturbed ones.
+                It may make use of it that most nodes are clean.
             x: Clean features [nodes, features].
 
         Returns:

@@ -1,7 +1,6 @@
 """A node-level Graphormer that reaches twenty thousand nodes on a CPU."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -36,7 +35,7 @@ class Graphormer(Model):
     most 300 epochs.
 
     A forward takes O(nodes² · hidden) time and O(nodes²) bytes for the distances (389 MB on
-    PubMed), which are computed once and cached; attention weights exist for a chunk only and are
+    PubMed), which are computed once; attention weights exist for a chunk only and are
     computed again backward. See docs/models.md for measured seconds and memory.
 
     Args:
@@ -83,14 +82,9 @@ class Graphormer(Model):
         for name in self.layer_names:
             attention = Attention(hidden, heads, cap + 2)
             wide, narrow = nn.Linear(hidden, 2 * hidden), nn.Linear(2 * hidden, hidden)
-            block = Block(
-                attention,
-                nn.Sequential(wide, self.sigma(), narrow),
-                norms=(self._normed_or_not(hidden), self._normed_or_not(hidden)),
-                residual=residual,
-                dropout=self._dropout,
-            )
-            self.add_module(name, block)
+            ffn = nn.Sequential(wide, self.sigma(), narrow)
+            norms = (self._normed_or_not(hidden), self._normed_or_not(hidden))
+            self.add_module(name, Block(attention, ffn, norms, residual, self._dropout))
         self.head = nn.Sequential(self._normed_or_not(hidden), nn.Linear(hidden, classes))
 
     def forward(
@@ -98,8 +92,7 @@ class Graphormer(Model):
     ) -> Float[Tensor, "nodes classes"]:
         """Class scores of x, edge_index [2, edges]."""
         distance = path_lengths(edge_index, len(x), self._cap).to(x.device)
-        h = self.embed(drop(x, self._dropout, self.training)) + self._centrality(edge_index, len(x))
-        return self.head(self.through_layers(h, distance))
+        return self._scores(x, self._centrality(edge_index, len(x)), distance)
 
     def sampled(
         self,
@@ -124,17 +117,17 @@ class Graphormer(Model):
             log_count[-len(drawn) :] = math.log(len(others) / len(drawn))
         places = chosen.new_empty(len(x))
         places[chosen] = torch.arange(len(chosen), device=x.device)
+        centrality = self._centrality(edge_index, len(x))[chosen]
+        scores = self._scores(x[chosen], centrality, distance[chosen][:, chosen], log_count)
+        return scores[places[nodes]]
 
-        h = self.embed(drop(x[chosen], self._dropout, self.training))
-        h = h + self._centrality(edge_index, len(x))[chosen]
-        h = self.through_layers(h, distance[chosen][:, chosen], log_count)
-        return self.head(h)[places[nodes]]
+    def _scores(self, x: Tensor, centrality: Tensor, *graph: Tensor) -> Tensor:
+        h = self.embed(drop(x, self._dropout, self.training)) + centrality
+        return self.head(self.through_layers(h, *graph))
 
     def _centrality(self, edge_index: Tensor, nodes: int) -> Tensor:
-        source, target = edge_index
-        return self.in_degree(_clipped_degree(target, nodes)) + self.out_degree(
-            _clipped_degree(source, nodes)
-        )
+        out, into = (degree(e, nodes, torch.long).clamp(max=MAX_DEGREE) for e in edge_index)
+        return self.in_degree(into) + self.out_degree(out)
 
     def _normed_or_not(self, hidden: int) -> nn.Module:
         return self.normed(hidden) or nn.Identity()
@@ -147,15 +140,13 @@ class Block(nn.Module):
         self,
         attention: "Attention",
         ffn: nn.Module,
-        *,
         norms: tuple[nn.Module, nn.Module],
         residual: bool,
         dropout: float,
     ) -> None:
         super().__init__()
         self.norm1, self.norm2 = norms
-        self.attention = attention
-        self.ffn = ffn
+        self.attention, self.ffn = attention, ffn
         self.drop = nn.Dropout(dropout)
         self._residual = residual
 
@@ -197,14 +188,8 @@ def biased_attention(
 ) -> Float[Tensor, "heads queries units"]:
     """softmax(Q Kᵀ / √units + bias[distance] + log count) V, a chunk of queries at a time.
 
-    Args:
-        q: Queries.
-        k: Keys.
-        v: Values.
-        bias: What each head adds to the logit for each distance.
-        distance: Which bias each pair has.
-        log_count: Logarithm of how many keys each stands for; by default 0.
-        entries: Attention weights in memory at a time.
+    `log_count` is the logarithm of how many keys each stands for, by default 0; `entries` are the
+    attention weights in memory at a time.
     """
     chunk = max(1, min(q.shape[1], entries // (len(q) * k.shape[1])))
     q, k, v = (t.contiguous() for t in (q * q.shape[-1] ** -0.5, k, v))
@@ -230,7 +215,8 @@ class _BiasedAttention(Function):
     ) -> Tensor:
         out, k_t = torch.empty_like(q), k.transpose(1, 2).contiguous()
         held = q.new_empty(len(q), chunk, k.shape[1])
-        for rows in _chunks(len(distance), chunk):
+        for first in range(0, len(distance), chunk):
+            rows = slice(first, first + chunk)
             out[:, rows] = _weights(held, q[:, rows], k_t, bias, distance[rows], log_count) @ v
         ctx.save_for_backward(q, k, v, bias, distance, log_count, out)
         ctx.chunk = chunk
@@ -245,7 +231,8 @@ class _BiasedAttention(Function):
         grad_out = grads[0].contiguous()
         shift = (grad_out * out).sum(-1, keepdim=True)
         held, of_logits = q.new_empty(2, len(q), ctx.chunk, k.shape[1])
-        for rows in _chunks(len(distance), ctx.chunk):
+        for first in range(0, len(distance), ctx.chunk):
+            rows = slice(first, first + ctx.chunk)
             p = _weights(held, q[:, rows], k_t, bias, distance[rows], log_count)
             g = grad_out[:, rows]
             grad_v.baddbmm_(p.transpose(1, 2), g)
@@ -278,11 +265,3 @@ def _weights(
     for of_head, table in zip(logits, bias, strict=True):
         of_head.view(-1).add_(table.index_select(0, places))
     return torch.softmax(logits, dim=-1, out=logits)
-
-
-def _chunks(length: int, size: int) -> Iterator[slice]:
-    return (slice(first, min(first + size, length)) for first in range(0, length, size))
-
-
-def _clipped_degree(nodes: Tensor, count: int) -> Tensor:
-    return degree(nodes, count, torch.long).clamp(max=MAX_DEGREE)

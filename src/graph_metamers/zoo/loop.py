@@ -5,7 +5,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from graph_metamers.digests import digest
 from graph_metamers.errors import InputError
 from graph_metamers.inputs import Inputs
 from graph_metamers.probe import Session, find_linear_read
@@ -36,7 +37,7 @@ def run_epochs(
     whole: Supervision,
     training: Training,
     *,
-    checkpoint: Path | None,
+    checkpoint: Path | None = None,
     progress: bool,
 ) -> dict[str, Any]:
     """Train a model in place.
@@ -58,16 +59,15 @@ def run_epochs(
     )
     seen = whole.without_test_nodes() if training.inductive else whole
     output_at = narrow(model, seen.inputs)
-    saving = _Checkpoint(checkpoint, model, optimizer)
-    state = saving.resumed(
-        {
-            "epoch": 0,
-            "history": [],
-            "best": math.inf,
-            "best_epoch": 0,
-            "weights": None if training.patience is None else copy.deepcopy(model.state_dict()),
-        }
-    )
+    state: dict[str, Any] = {
+        "epoch": 0,
+        "history": [],
+        "best": math.inf,
+        "best_epoch": 0,
+        "weights": None,
+    }
+    state = _resumed(checkpoint, model, optimizer) or state
+    saved = time.perf_counter()
     history: list[float] = state["history"]
     with (
         progress_bar("Training", value="loss", shown=progress) as watch,
@@ -75,7 +75,9 @@ def run_epochs(
         torch.enable_grad(),
     ):
         for epoch in range(state["epoch"], training.epochs):
-            saving.offer(state | {"epoch": epoch})
+            if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                _save(checkpoint, model, optimizer, state | {"epoch": epoch})
+                saved = time.perf_counter()
             at = None
             if training.adversarial is not None:
                 model.eval()
@@ -107,7 +109,7 @@ def run_epochs(
                 state["weights"] = copy.deepcopy(model.state_dict())
             elif epoch - state["best_epoch"] >= training.patience:
                 break
-    if training.patience is not None:
+    if state["weights"] is not None:
         model.load_state_dict(state["weights"])
     model.eval()
     model.zero_grad()
@@ -127,51 +129,39 @@ def _training_loss(
     return F.cross_entropy(scores, seen.labels[labelled])
 
 
-class _Checkpoint:
-    """A training's state on disk, saved now and then."""
+def _save(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> None:
+    device = next(model.parameters()).device
+    content = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "state": state,
+    }
+    save_tensors(path, content | {"digest": digest(content)})
 
-    def __init__(
-        self, path: Path | None, model: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> None:
-        self._path, self._model, self._optimizer = path, model, optimizer
-        self._device = next(model.parameters()).device
-        self._saved = time.perf_counter()
 
-    def resumed(self, start: dict[str, Any]) -> dict[str, Any]:
-        """The state that was saved, with the model, optimizer and random numbers as they were.
+def _resumed(
+    path: Path | None, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any] | None:
+    """The state that was saved, with the model, optimizer and random numbers as they were.
 
-        The start where there is none that can be read and fits: the training begins anew.
-        """
-        if self._path is None or not self._path.exists():
-            return start
-        before = copy.deepcopy([self._model.state_dict(), self._optimizer.state_dict()])
-        try:
-            saved = load_tensors(self._path, kind="a checkpoint")
-            self._model.load_state_dict(saved["model"])
-            self._optimizer.load_state_dict(saved["optimizer"])
-            state = {name: saved[name] for name in start}
-            torch.set_rng_state(saved["random"])
-            if saved["random_cuda"] is not None:
-                torch.cuda.set_rng_state(saved["random_cuda"], self._device)
-        except (InputError, KeyError, TypeError, ValueError, RuntimeError):
-            self._model.load_state_dict(before[0])
-            self._optimizer.load_state_dict(before[1])
-            return start
-        return state
-
-    def offer(self, state: dict[str, Any]) -> None:
-        """Save the state if the last time is long ago."""
-        if self._path is None or time.perf_counter() - self._saved <= CHECKPOINT_SECONDS:
-            return
-        cuda = self._device.type == "cuda"
-        own = {
-            "model": self._model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self._device) if cuda else None,
-        }
-        save_tensors(self._path, state | own)
-        self._saved = time.perf_counter()
+    None where there is none that is whole.
+    """
+    if path is None:
+        return None
+    with suppress(InputError, KeyError):
+        content = load_tensors(path, kind="a checkpoint")
+        if content.pop("digest") == digest(content):
+            model.load_state_dict(content["model"])
+            optimizer.load_state_dict(content["optimizer"])
+            torch.set_rng_state(content["random"])
+            if content["random_cuda"] is not None:
+                torch.cuda.set_rng_state(content["random_cuda"], next(model.parameters()).device)
+            return content["state"]
+    return None
 
 
 def narrow(model: nn.Module, inputs: Inputs) -> OutputAt:
@@ -182,9 +172,8 @@ def narrow(model: nn.Module, inputs: Inputs) -> OutputAt:
     times faster for thousands of features. Of features that are mostly zeros it is a sparse one,
     but for the nodes that are perturbed. The first layer's dropout is drawn before the product.
     """
-    call = readings(model, inputs, None)[
-        -1
-    ].run  # as it is read later, with edge weights if there are any
+    # as it is read later, with edge weights if there are any
+    call = readings(model, inputs, None)[-1].run
     read = None
     if isinstance(model, NodeClassifier):
         with Session(model, inputs) as session:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import ChebConv, GATConv, GCNConv, GINConv, SAGEConv
 
-from graph_metamers.errors import InputError, check_count, listing
+from graph_metamers.errors import InputError, check_count, known_name
 from graph_metamers.zoo.settings import Training
 
 Activation = Literal["relu", "elu", "leaky_relu", "gelu", "silu", "tanh"]
@@ -24,7 +24,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 Norm = Literal["batch", "layer"]
 NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
-BYTE = 256
 
 
 class GraphLayer(nn.Module):
@@ -98,15 +97,10 @@ class Model(nn.Module):
         super().__init__()
         check_count("hidden", hidden)
         check_count("depth", depth)
-        if activation not in ACTIVATIONS:
-            raise InputError(
-                f"activation='{activation}' is none of the zoo's. "
-                f"Choose among {listing(ACTIVATIONS)}."
-            )
+        known_name("activation", activation, ACTIVATIONS, "one of the zoo's")
+        known_name("norm", norm or "layer", NORMS, "one of the zoo's", more=", or None")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must be a share in [0, 1); got {dropout}.")
-        if norm is not None and norm not in NORMS:
-            raise InputError(f"norm must be None or one of {listing(NORMS)}; got '{norm}'.")
         self._depth, self._activation, self._residual = depth, activation, residual
         self._dropout, self._norm = dropout, norm
 
@@ -149,11 +143,16 @@ class NodeClassifier(Model):
             layer = GraphLayer(
                 self.convolution(fan_in, fan_out, last),
                 norm=None if last else self.normed(fan_out),
-                skip=_skip(fan_in, fan_out) if self._residual else None,
+                skip=self._skip(fan_in, fan_out),
                 activation=None if last else self.sigma(),
                 dropout=self._dropout,
             )
             self.add_module(name, layer)
+
+    def _skip(self, fan_in: int, fan_out: int) -> nn.Module | None:
+        if not self._residual:
+            return None
+        return nn.Identity() if fan_in == fan_out else nn.Linear(fan_in, fan_out, bias=False)
 
     @abstractmethod
     def convolution(self, fan_in: int, fan_out: int, last: bool) -> nn.Module:
@@ -255,41 +254,31 @@ def check_heads(hidden: int, heads: int, *, units: int = 1) -> None:
     check_count("hidden", hidden)
     check_count("heads", heads)
     if hidden % heads or hidden < units * heads:
-        each = "" if units == 1 else f", with {units} units or more for each"
-        raise InputError(f"hidden must be a multiple of heads={heads}{each}; got {hidden}.")
+        raise InputError(
+            f"hidden must be a multiple of heads={heads}, with {units} or more units for each; got "
+            f"{hidden}."
+        )
 
 
 def drop(h: Tensor, share: float, training: bool) -> Tensor:
-    """Dropout that draws a number only for what is not zero already.
+    """Dropout that draws few random numbers; in distribution the same as `F.dropout`.
 
-    Bag-of-words features are nearly all zeros, and drawing one number for each of them is most of
-    a training epoch. In distribution the same as `F.dropout`.
+    To draw a number for each entry is most of a training epoch on a CPU. One is drawn only for
+    what is not zero already, where most is, as in bags of words; else a byte for each, where the
+    share is a whole number of 256ths.
     """
     if not training or share == 0:
         return h
     if h.requires_grad:
         return F.dropout(h, share)
-    if 4 * int(h.count_nonzero()) > h.numel():
-        return _drop_dense(h, share)
-    flat = h.reshape(-1)
-    places = flat.nonzero().view(-1)
-    kept = torch.zeros_like(flat)
-    kept[places] = F.dropout(flat[places], share)
-    return kept.view_as(h)
-
-
-def _drop_dense(h: Tensor, share: float) -> Tensor:
-    """Dropout that draws a byte for each number, where a byte is enough and drawing takes long.
-
-    PyTorch draws a random number for each, which on a CPU takes longer than a product with a
-    layer's weights. In distribution the same as `F.dropout`.
-    """
-    if h.device.type != "cpu" or not (BYTE * share).is_integer():
+    if 4 * int(h.count_nonzero()) <= h.numel():
+        flat = h.reshape(-1)
+        places = flat.nonzero().view(-1)
+        return (
+            torch.zeros_like(flat).index_copy_(0, places, F.dropout(flat[places], share)).view_as(h)
+        )
+    if h.device.type != "cpu" or not (256 * share).is_integer():
         return F.dropout(h, share)
     words = torch.randint(-(2**63), 2**63 - 1, (-(-h.numel() // 8),), device=h.device)
-    kept = words.view(torch.uint8)[: h.numel()].view_as(h) >= BYTE * share
+    kept = words.view(torch.uint8)[: h.numel()].view_as(h) >= 256 * share
     return (h * kept).mul_(1 / (1 - share))
-
-
-def _skip(fan_in: int, fan_out: int) -> nn.Module:
-    return nn.Identity() if fan_in == fan_out else nn.Linear(fan_in, fan_out, bias=False)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import APPNP as Propagation
 from torch_geometric.nn import GATv2Conv, GCN2Conv, GCNConv, GPSConv
 
-from graph_metamers.errors import InputError, check_count, check_positive
+from graph_metamers.errors import check_count, check_number, check_positive
 from graph_metamers.zoo.models import (
     GAT,
     Activation,
@@ -74,7 +74,7 @@ class APPNP(WeightedNodeClassifier):
         **options: Any,
     ) -> None:
         check_count("K", K)
-        _check_alpha(alpha)
+        check_number("alpha", alpha, 0, 1)
         self._K, self._alpha = K, alpha
         super().__init__(in_features, classes, hidden=hidden, **options)
 
@@ -135,7 +135,7 @@ class GCNII(Model):
         **options: Any,
     ) -> None:
         super().__init__(hidden=hidden, depth=depth, **options)
-        _check_alpha(alpha)
+        check_number("alpha", alpha, 0, 1)
         check_positive("theta", theta)
         self.embed = nn.Linear(in_features, hidden)
         self.activation = self.sigma()
@@ -229,8 +229,3 @@ class GraphGPS(Model):
         """Class scores of x, edge_index [2, edges], edge_weight [edges] or None."""
         h = self.embed(drop(x, self._dropout, self.training))
         return self.through_layers(h, edge_index, edge_weight=edge_weight)
-
-
-def _check_alpha(alpha: float) -> None:
-    if not 0 <= alpha <= 1:
-        raise InputError(f"alpha must be a share in [0, 1]; got {alpha}.")

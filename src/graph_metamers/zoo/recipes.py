@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -17,36 +17,23 @@ from graph_metamers.zoo.supervision import outputs
 from graph_metamers.zoo.training import MODELS, Trained, fit
 
 Graph = Data | HeteroData
-QUICK = Training(lr=1e-2, epochs=150)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A small model for a built-in graph.
+    """A small model for a built-in graph."""
 
-    Attributes:
-        dataset: Name of the graph, as `datasets.load` takes it.
-        summary: What the model is, in a line.
-        build: Makes the model for a graph that `prepare` returned.
-        prepare: What the model is called with, made of the graph; most leave it as it is.
-        training: How it is trained.
-    """
-
-    dataset: str
-    summary: str
-    build: Callable[[Any], nn.Module]
-    prepare: Callable[[Any], Graph] = lambda data: data
-    training: Training = QUICK
+    dataset: str  # as `datasets.load` takes it
+    summary: str  # what the model is, in a line
+    build: Callable[[Any], nn.Module]  # makes the model for a graph
+    homogeneous: bool = False  # whether the graph's types stand in one matrix
+    weight_decay: float = 5e-4
 
 
-def _typed(model: Callable[..., nn.Module]) -> Callable[[HeteroData], nn.Module]:
-    """A builder of a model that classifies papers."""
-
-    def build(data: HeteroData) -> nn.Module:
-        papers = data["paper"]
-        return model(papers.num_features, outputs(papers.y), data.metadata(), "paper")
-
-    return build
+def _typed(model: Callable[..., nn.Module], data: HeteroData) -> nn.Module:
+    """A model that classifies papers."""
+    papers = data["paper"]
+    return model(papers.num_features, outputs(papers.y), data.metadata(), "paper")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -58,28 +45,30 @@ RECIPES: dict[str, Recipe] = {
     "hetero_sage": Recipe(
         "hetero_csbm",
         "GraphSAGE with weights of each edge type, by to_hetero",
-        _typed(HeteroSAGE),
+        functools.partial(_typed, HeteroSAGE),
     ),
     "hgt": Recipe(
         "hetero_csbm",
         "heterogeneous graph transformer, 2 heads (Hu et al. 2020)",
-        _typed(HGT),
-        training=replace(QUICK, weight_decay=5e-3),  # at less, it learns sixty papers by heart
+        functools.partial(_typed, HGT),
+        weight_decay=5e-3,  # at less, it learns sixty papers by heart
     ),
     "han": Recipe(
-        "hetero_csbm", "attention over neighbours and edge types (Wang et al. 2019)", _typed(HAN)
+        "hetero_csbm",
+        "attention over neighbours and edge types (Wang et al. 2019)",
+        functools.partial(_typed, HAN),
     ),
     "rgcn": Recipe(
         "hetero_csbm",
         "relational graph convolution, edge types as integers (Schlichtkrull et al. 2018)",
         lambda data: RGCN(data.num_features, outputs(data.y), int(data.edge_type.max()) + 1),
-        prepare=lambda data: data.to_homogeneous(),
+        homogeneous=True,
     ),
     "lightgcn": Recipe(
         "bipartite",
         "embeddings propagated between users and items (He et al. 2020)",
         lambda data: LightGCN(data.num_nodes, embedding_dim=16, num_layers=2),
-        training=replace(QUICK, weight_decay=0.0),
+        weight_decay=0.0,
     ),
 }
 
@@ -132,7 +121,7 @@ def train_recipe(
         ('RGCN', 'Data')
     """
     recipe = RECIPES[known_name("model", name, RECIPES, "a small model")]
-    graph = recipe.prepare(data)
-    training = training or recipe.training
+    graph = data.to_homogeneous() if recipe.homogeneous and isinstance(data, HeteroData) else data
+    training = training or Training(lr=1e-2, epochs=150, weight_decay=recipe.weight_decay)
     build = functools.partial(recipe.build, graph)
     return fit(build, graph, training=training, seed=seed, progress=progress), graph

@@ -17,6 +17,7 @@ from graph_metamers.zoo.models import GraphLayer
 Metadata = tuple[list[str], list[tuple[str, str, str]]]
 Features = dict[str, Tensor]
 Edges = dict[tuple[str, str, str], Tensor]
+HIDDEN = 16
 
 
 class MotifGIN(nn.Module):
@@ -27,16 +28,15 @@ class MotifGIN(nn.Module):
     Args:
         in_features: Features of a node.
         outputs: Columns of the output.
-        hidden: Units of each layer.
     """
 
-    def __init__(self, in_features: int, outputs: int, *, hidden: int = 16) -> None:
+    def __init__(self, in_features: int, outputs: int) -> None:
         super().__init__()
-        self.layer1 = _gin_layer(in_features, hidden)
-        self.layer2 = _gin_layer(hidden, hidden)
-        self.layer3 = _gin_layer(hidden, hidden)
+        self.layer1 = _gin_layer(in_features)
+        self.layer2 = _gin_layer(HIDDEN)
+        self.layer3 = _gin_layer(HIDDEN)
         self.pool = SumAggregation()
-        self.head = nn.Linear(hidden, outputs)
+        self.head = nn.Linear(HIDDEN, outputs)
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor) -> Tensor:
         """[graphs, outputs] of x [nodes, in_features], edge_index [2, edges], batch [nodes]."""
@@ -45,15 +45,10 @@ class MotifGIN(nn.Module):
         return self.head(self.pool(x, batch))
 
 
-def _gin_layer(fan_in: int, fan_out: int) -> GraphLayer:
-    mlp = nn.Sequential(nn.Linear(fan_in, fan_out), nn.ReLU(), nn.Linear(fan_out, fan_out))
-    return GraphLayer(
-        GINConv(mlp, train_eps=True),
-        norm=nn.BatchNorm1d(fan_out),
-        skip=None,
-        activation=nn.ReLU(),
-        dropout=0.0,
-    )
+def _gin_layer(fan_in: int) -> GraphLayer:
+    mlp = nn.Sequential(nn.Linear(fan_in, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN))
+    conv, norm = GINConv(mlp, train_eps=True), nn.BatchNorm1d(HIDDEN)
+    return GraphLayer(conv, norm=norm, activation=nn.ReLU(), dropout=0.0)
 
 
 class HeteroSAGE(nn.Module):
@@ -64,14 +59,11 @@ class HeteroSAGE(nn.Module):
         classes: Number of classes.
         metadata: Node and edge types.
         target: The node type that is classified.
-        hidden: Units of the first layer.
     """
 
-    def __init__(
-        self, in_features: int, classes: int, metadata: Metadata, target: str, *, hidden: int = 16
-    ) -> None:
+    def __init__(self, in_features: int, classes: int, metadata: Metadata, target: str) -> None:
         super().__init__()
-        self.gnn = to_hetero(_SAGE(in_features, classes, hidden), metadata)
+        self.gnn = to_hetero(_SAGE(in_features, classes), metadata)
         self.target = target
 
     def forward(self, x_dict: Features, edge_index_dict: Edges) -> Tensor:
@@ -80,10 +72,10 @@ class HeteroSAGE(nn.Module):
 
 
 class _SAGE(nn.Module):
-    def __init__(self, in_features: int, classes: int, hidden: int) -> None:
+    def __init__(self, in_features: int, classes: int) -> None:
         super().__init__()
-        self.conv1 = SAGEConv(in_features, hidden)
-        self.conv2 = SAGEConv(hidden, classes)
+        self.conv1 = SAGEConv(in_features, HIDDEN)
+        self.conv2 = SAGEConv(HIDDEN, classes)
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         return self.conv2(self.conv1(x, edge_index).relu(), edge_index)
@@ -92,24 +84,15 @@ class _SAGE(nn.Module):
 class HGT(nn.Module):
     """Heterogeneous graph transformer (Hu et al., WWW 2020): a projection of each type, two layers.
 
-    The arguments are those of `HeteroSAGE`, and `heads`, which share out the `hidden` units.
+    The arguments are those of `HeteroSAGE`.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        classes: int,
-        metadata: Metadata,
-        target: str,
-        *,
-        hidden: int = 16,
-        heads: int = 2,
-    ) -> None:
+    def __init__(self, in_features: int, classes: int, metadata: Metadata, target: str) -> None:
         super().__init__()
-        self.lin_in = nn.ModuleDict({kind: nn.Linear(in_features, hidden) for kind in metadata[0]})
-        self.conv1 = HGTConv(hidden, hidden, metadata, heads)
-        self.conv2 = HGTConv(hidden, hidden, metadata, heads)
-        self.lin = nn.Linear(hidden, classes)
+        self.lin_in = nn.ModuleDict({kind: nn.Linear(in_features, HIDDEN) for kind in metadata[0]})
+        self.conv1 = HGTConv(HIDDEN, HIDDEN, metadata, heads=2)
+        self.conv2 = HGTConv(HIDDEN, HIDDEN, metadata, heads=2)
+        self.lin = nn.Linear(HIDDEN, classes)
         self.target = target
 
     def forward(self, x_dict: Features, edge_index_dict: Edges) -> Tensor:
@@ -123,24 +106,13 @@ class HAN(nn.Module):
     """Heterogeneous graph attention network (Wang et al., WWW 2019), on the edge types themselves.
 
     One layer, as in its paper. A node's own features only steer its attention: its scores are
-    made of those of its neighbours.
-
-    The arguments are those of `HeteroSAGE`, and `heads`, which share out the `hidden` units.
+    made of those of its neighbours. The arguments are those of `HeteroSAGE`.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        classes: int,
-        metadata: Metadata,
-        target: str,
-        *,
-        hidden: int = 32,
-        heads: int = 4,
-    ) -> None:
+    def __init__(self, in_features: int, classes: int, metadata: Metadata, target: str) -> None:
         super().__init__()
-        self.conv = HANConv(in_features, hidden, metadata, heads)
-        self.lin = nn.Linear(hidden, classes)
+        self.conv = HANConv(in_features, 2 * HIDDEN, metadata, heads=4)
+        self.lin = nn.Linear(2 * HIDDEN, classes)
         self.target = target
 
     def forward(self, x_dict: Features, edge_index_dict: Edges) -> Tensor:
@@ -158,13 +130,12 @@ class RGCN(nn.Module):
         in_features: Features of a node.
         classes: Number of classes.
         relations: Number of edge types.
-        hidden: Units of the first layer.
     """
 
-    def __init__(self, in_features: int, classes: int, relations: int, *, hidden: int = 16) -> None:
+    def __init__(self, in_features: int, classes: int, relations: int) -> None:
         super().__init__()
-        self.conv1 = RGCNConv(in_features, hidden, relations)
-        self.conv2 = RGCNConv(hidden, classes, relations)
+        self.conv1 = RGCNConv(in_features, HIDDEN, relations)
+        self.conv2 = RGCNConv(HIDDEN, classes, relations)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
         """Class scores [nodes, classes] of x [nodes, in_features] and edges [2, edges], [edges]."""

@@ -1,6 +1,6 @@
 """Train a model as the paper does, once: the result is cached under what made it."""
 
-import copy
+import contextlib
 import functools
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -103,9 +103,9 @@ def train(
         torch.manual_seed(seed)
         model = _build(name, data.num_features, outputs(labels), options).to(labels.device)
         path = _place(name.lower(), model, provenance, labels.device, cache)
-        again = functools.partial(run_epochs, model, supervision, training, progress=progress)
+        run = functools.partial(run_epochs, model, supervision, training, progress=progress)
         checkpoint = path.with_suffix(".checkpoint")
-        return _kept(path, model, provenance, again, checkpoint=checkpoint)
+        return _kept(path, model, provenance, functools.partial(run, checkpoint=checkpoint))
 
 
 def fit(
@@ -174,9 +174,9 @@ def fit(
         provenance = {"model": type(model).__name__} | _provenance(supervision, training, seed)
         by = {"key": cache_key, "trained": trained, **provenance}
         path = None if cache_key is None else _place("own", model, by, supervision.labels.device)
-        again = functools.partial(run_epochs, model, supervision, training, progress=progress)
         # It may change what no checkpoint holds, so it is trained in one go.
-        return _kept(path, model, provenance, again, checkpoint=None)
+        run = functools.partial(run_epochs, model, supervision, training, progress=progress)
+        return _kept(path, model, provenance, run)
 
 
 def _provenance(supervision: Supervision, training: Training, seed: int) -> dict[str, Any]:
@@ -220,38 +220,26 @@ def _kept(
     path: Path | None,
     model: nn.Module,
     provenance: dict[str, Any],
-    again: Callable[..., dict[str, Any]],
-    *,
-    checkpoint: Path | None,
+    run: Callable[[], dict[str, Any]],
 ) -> Trained:
     """The model from its place in the cache, or trained and kept there; without one, trained."""
-    if path is None:
-        return Trained(model, **again(checkpoint=None), provenance=provenance, cached=False)
-    found = _load(path, model)
-    with nullcontext() if found else one_at_a_time(path):
-        found = found or _load(path, model)  # what another process trained meanwhile
-        results = found or again(checkpoint=checkpoint)
-        if not found:
+    with nullcontext() if path is None else one_at_a_time(path):
+        found = None if path is None else _load(path, model)
+        results = found or run()
+        if path is not None and found is None:
             weights = model.state_dict()
-            whole = {"weights": weights, "digest": digest(weights), "provenance": provenance}
-            save_tensors(path, results | whole)
-            if checkpoint is not None:
-                checkpoint.unlink(missing_ok=True)
-    return Trained(model, **results, provenance=provenance, cached=bool(found))
+            save_tensors(path, results | {"weights": weights, "digest": digest(weights)})
+            path.with_suffix(".checkpoint").unlink(missing_ok=True)
+    return Trained(model, **results, provenance=provenance, cached=found is not None)
 
 
 def _load(path: Path, model: nn.Module) -> dict[str, Any] | None:
     """What the cache holds, loaded into the model; None where it holds nothing that is whole."""
-    if not path.exists():
-        return None
-    start = copy.deepcopy(model.state_dict())
-    try:
+    with contextlib.suppress(InputError, KeyError, TypeError):
         saved = load_tensors(path, kind="a trained model")
-        if saved["digest"] != digest(saved["weights"]):
-            return None
-        model.load_state_dict(saved["weights"])
-        model.eval()
-        return {"accuracy": saved["accuracy"], "history": saved["history"]}
-    except (InputError, KeyError, TypeError, RuntimeError):
-        model.load_state_dict(start)
-        return None  # it is trained again, and the entry replaced
+        results = {"accuracy": saved["accuracy"], "history": saved["history"]}
+        if saved["digest"] == digest(saved["weights"]):
+            model.load_state_dict(saved["weights"])
+            model.eval()
+            return results
+    return None
