@@ -96,15 +96,15 @@ def test_a_cell_averages_all_runs_at_the_papers_setting_and_the_matched_ones_els
             jobs, scores, errors, ("matched", "matched", NOT), strict=True
         )
     ]
-    (every,) = cells(found, ONE, ("dataset", "model"))
+    (every,) = cells(found, ONE, "table1")
     assert every["feature_similarity"] == pytest.approx(0.3)
     assert every["feature_similarity_std"] == pytest.approx(0.264575, abs=1e-6)
-    (matched,) = cells(found, AUTO, ("dataset", "model"))
+    (matched,) = cells(found, AUTO, "table1")
     assert matched["feature_similarity"] == pytest.approx(0.15)
     assert matched["activation_error"] == pytest.approx(0.102)  # always over all runs
     assert (matched["runs"], matched["matched"]) == (3, 2)
     assert matched["errors"] == {"0": 0.002, "1": 0.004}
-    (trivial,) = cells([result(jobs[0], outcome="trivial")], AUTO, ("dataset", "model"))
+    (trivial,) = cells([result(jobs[0], outcome="trivial")], AUTO, "table1")
     assert trivial["matched"] == 0
     assert math.isnan(trivial["feature_similarity"])
 
@@ -114,11 +114,11 @@ def test_failed_runs_count_in_their_cell_and_what_is_no_number_has_no_mean():
     failed = replace(result(jobs[0]), rows=[], error="it broke")
     broken = result(jobs[1])
     del broken.rows[0]["activation_error"]
-    (cell,) = cells([failed, broken, result(jobs[2])], ONE, ("dataset", "model"))
+    (cell,) = cells([failed, broken, result(jobs[2])], ONE, "table1")
     assert (cell["runs"], cell["matched"], cell["failed"]) == (3, 2, 1)
     assert math.isnan(cell["activation_error"])
     assert cell["errors"] == {"2": 0.009}
-    (none,) = cells([failed], ONE, ("dataset", "model"))
+    (none,) = cells([failed], ONE, "table1")
     assert math.isnan(none["feature_similarity"])
 
 
