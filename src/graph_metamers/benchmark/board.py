@@ -1,39 +1,22 @@
 """The leaderboard: a line for each model, graph and layer, in one table and on a page."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from graph_metamers.benchmark.task import PROTOCOL
-from graph_metamers.jobs import Job, Result, Row, Store
+from graph_metamers.jobs import Result, Row, Store
 from graph_metamers.jobs.store import write_table
-from graph_metamers.paper.cells import mean, outcome
-from graph_metamers.paper.table import Column, table_cells
-from graph_metamers.report.numbers import number
+from graph_metamers.paper.cells import cells
+from graph_metamers.paper.grid import DATA
+from graph_metamers.paper.table import columns, table_cells
 from graph_metamers.report.page import inline_script, rendered
 from graph_metamers.result import setting
 from graph_metamers.storage import one_at_a_time, write_text
 
-SCORES = ("feature_similarity", "start_feature_similarity", "prediction_match", "consistency")
-COLUMNS = [
-    Column("model", "model"),
-    Column("dataset", "graph", "name"),
-    Column("layer", "layer", "name"),
-    Column("place", "module", brief=""),
-    Column("invariance", "invariance", "percent", "invar."),
-    Column("accuracy", "accuracy", "percent", "acc."),
-    Column("matched", "matched", "count", "match"),
-    Column("uncounted", "not counted", brief=""),
-    Column("activation_error", "activation error", "error", "error"),
-    Column("null_activation_error", "null", "error", ""),
-    Column("feature_similarity", "S_feat", "percent"),
-    Column("start_feature_similarity", "start", "percent"),
-    Column("prediction_match", "S_match", "percent", ""),
-    Column("consistency", "CS", "percent", ""),
-    Column("protocol", "protocol", brief=""),
-]
+COLUMNS = columns(DATA["leaderboard"]["columns"])
 
 
 def invariance(similarity: float, start: float) -> float:
@@ -65,41 +48,17 @@ def summarise(results: Sequence[Result]) -> list[Row]:
         over the **matched** runs, NaN where there is none. `<name>_std` is the standard deviation,
         NaN for one run. By graph and layer, the least invariance first, those without one last.
     """
-    groups: dict[Job, list[Result]] = {}
-    for result in results:
-        job = result.job
-        groups.setdefault(Job.of(job.task, **job.arguments | {"seed": None}), []).append(result)
-    return sorted(map(_line, groups.values()), key=_place)
-
-
-def _line(results: list[Result]) -> Row:
-    rows = [row for result in results for row in result.rows]
-    counts = Counter(
-        "failed" if r.error else outcome(row) for r in results for row in r.rows or [{}]
-    )
-    matched = [
-        row | {"invariance": invariance(row[SCORES[0]], row[SCORES[1]])}
-        for row in rows
-        if outcome(row) == "matched"
+    scores = ("feature_similarity", "start_feature_similarity")
+    known = [
+        replace(r, rows=[w | {"invariance": invariance(*(w[s] for s in scores))} for w in r.rows])
+        for r in results
     ]
-    asked = results[0].job.arguments
-    line: Row = {name: asked[name] for name in ("model", "dataset", "layer", "protocol")}
-    line |= {name: rows[0][name] if rows else "" for name in ("place", "search")}
-    line |= {"runs": len(results), "matched": counts.pop("matched", 0), "failed": counts["failed"]}
-    told = (f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-    line |= {"uncounted": ", ".join(told)}
-    nulls = (number(row, "null_activation_error") for row in rows)
-    line |= {"null_activation_error": min(nulls, default=math.nan)}
-    line |= mean("accuracy", rows) | mean("activation_error", rows) | mean("invariance", matched)
-    for name in SCORES:
-        line |= mean(name, matched)
-    return line
 
+    def place(line: Row) -> tuple[Any, ...]:
+        figure = line["invariance"]
+        return line["dataset"], line["layer"], math.isnan(figure), figure, line["model"]
 
-def _place(line: Row) -> tuple[Any, ...]:
-    figure = line["invariance"]
-    figure = math.inf if math.isnan(figure) else figure
-    return line["dataset"], line["layer"], figure, line["model"]
+    return sorted(cells(known, DATA["leaderboard"]), key=place)
 
 
 def write_board(folder: Path, failed: Sequence[Result] = ()) -> list[Row]:

@@ -1,13 +1,15 @@
 """From single runs to cells: mean, spread, and how many of the runs matched."""
 
+import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graph_metamers.jobs import Result, Row
 from graph_metamers.measure import equal_error
-from graph_metamers.paper.grid import DATA, Options
+from graph_metamers.paper.grid import DATA
 from graph_metamers.report.numbers import number
 
 EQUAL = 1.2  # errors are equal that lie within this factor, or are of rounding alone
@@ -23,46 +25,44 @@ def outcome(row: Row) -> str:
     return str(row.get("outcome") or ("trivial" if trivial else row["verdict"]))
 
 
-def cells(results: Sequence[Result], options: Options, item: str) -> list[Row]:
-    """One row for each combination of what the item's `cells` are by, in the order of the results.
+def cells(
+    results: Sequence[Result], asked: Mapping[str, Any], *, every_run: bool = False
+) -> list[Row]:
+    """One row for each group of jobs that differ in the seed alone, in the order of the results.
 
-    These are arguments of the jobs, or options of their models. Means and `_std` of scores are over
-    the `averaged` runs: all at the paper's setting and of items with `every_run`, else those that
-    matched; values by seed are theirs too. The activation error is the mean over all runs, the
-    null's is the least.
+    Args:
+        results: Of searches.
+        asked: What items.toml says of an item. `cells` names arguments of the jobs, or options of
+            their models, that a row has; `means` are over all runs, `scores` over the `averaged`.
+        every_run: Whether all runs are averaged, or those alone that matched.
     """
-    own = DATA[item]
-    every_run = not options.equal or own.get("every_run", False)
-    grouped: dict[tuple[Any, ...], list[Result]] = {}
+    asked, found = {**DATA["cells"], **asked}, list[Row]()
+    grouped: dict[str, list[Result]] = {}
     for result in results:
-        asked = result.job.arguments
-        asked = asked.get("options", {}) | asked
-        grouped.setdefault(tuple(asked[name] for name in own["cells"]), []).append(result)
-    found: list[Row] = []
+        same = {**result.job.arguments, "seed": 0, "keep": 0}
+        grouped.setdefault(json.dumps(same, sort_keys=True), []).append(result)
     for key, members in grouped.items():
+        arguments = json.loads(key)
+        arguments = arguments.get("options", {}) | arguments
         rows = [row for result in members for row in result.rows]
         averaged = [row for row in rows if every_run or outcome(row) == "matched"]
-        nulls = by_seed("null_activation_error", rows).values()
-        cell = dict(zip(own["cells"], key, strict=True)) | {
-            "runs": len(members),
-            "matched": sum(outcome(row) == "matched" for row in rows),
-            "failed": sum(bool(result.error) for result in members),
-            "averaged": len(averaged),
-            "null_activation_error": min(nulls, default=math.nan),
-            "search": ", ".join(dict.fromkeys(row["search"] for row in rows)),
-        }
-        values = own.get("by_seed", {}) | DATA["by_seed"]
-        cell |= {told: by_seed(name, averaged) for told, name in values.items()}
-        cell |= mean("activation_error", rows)
-        for name in own.get("scores", DATA["scores"]):
-            cell |= mean(name, averaged)
+        counts = Counter(map(outcome, rows)) + Counter(failed=sum(bool(r.error) for r in members))
+        others = {name.replace("_", " "): n for name, n in counts.items() if name != "matched"}
+        cell: Row = {name: arguments[name] for name in asked["cells"]}
+        cell |= {"runs": len(members), "averaged": len(averaged)}
+        cell |= {name: counts[name] for name in ("matched", "failed")}
+        cell["uncounted"] = ", ".join(f"{n} {name}" for name, n in others.items())
+        nulls = [number(row, "null_activation_error") for row in rows]
+        cell["null_activation_error"] = min(filter(math.isfinite, nulls), default=math.nan)
+        for name in asked["words"]:
+            cell[name] = ", ".join(dict.fromkeys(row[name] for row in rows))
+        for told, name in asked["by_seed"].items():
+            cell[told] = {str(row["seed"]): row[name] for row in averaged if name in row}
+        for names, of in ((asked["means"], rows), (asked["scores"], averaged)):
+            for name in names:
+                cell |= mean(name, of)
         found.append(cell)
     return found
-
-
-def by_seed(name: str, rows: Sequence[Row]) -> dict[str, float]:
-    """A value by seed, of the runs in which it is a number."""
-    return {str(row["seed"]): row[name] for row in rows if name in row}
 
 
 def mean(name: str, rows: Sequence[Row]) -> Row:

@@ -94,21 +94,15 @@ def filled(template: str, figures: Mapping[str, Any]) -> str:
     return TEXTS.from_string(template).render({**shared, "alike": alike, **figures})
 
 
-def most(count: int) -> int:
-    """Nine in ten, in how many cells or pairs a claim must be true to hold.
-
-    >>> most(30), most(8)
-    (27, 8)
-    """
-    return -(-9 * count // 10)
-
-
-def enough(true: int, told: int, whole: int, needed: int) -> bool | None:
+def enough(true: int, told: int, whole: int, needed: int | None = None) -> bool | None:
     """Whether something is true in enough cells of a whole grid; None where missing ones decide.
 
-    >>> enough(9, 9, 10, 9), enough(8, 9, 10, 9), enough(7, 9, 10, 9)
+    Enough are as many as `needed`, else nine in ten.
+
+    >>> enough(9, 9, 10), enough(8, 9, 10), enough(7, 9, 10)
     (True, None, False)
     """
+    needed = -(-9 * whole // 10) if needed is None else needed
     return True if true >= needed else None if true + whole - told >= needed else False
 
 
@@ -125,15 +119,14 @@ def _share(asked: Asked) -> Decided:
     told = [row for row in rows if not math.isnan(number(row, entry["score"]))]
     yes = [row for row in told if test(row)]
     counts = {"yes": len(yes), "told": len(told), "silent": len(rows) - len(told)}
-    needed = entry.get("needed", most(asked.whole))
     counts |= {"also": sum(bool(also(row)) for row in yes), "whole": asked.whole}
-    return (enough(len(yes), len(told), asked.whole, needed), counts) if told else None
+    return (enough(len(yes), len(told), asked.whole, entry.get("needed")), counts) if told else None
 
 
 def compared(
     found: Sequence[tuple[Row, Row | None]], whole: int, *, equal: bool, sign: int = 1
 ) -> tuple[bool | None, dict[str, Any]]:
-    """Whether CS rises (`sign` −1: falls) from the second to the first cell of `most` pairs.
+    """Whether CS rises (`sign` −1: falls) from the second to the first cell of nine in ten pairs.
 
     Cells are compared seed by seed, where `equal` only at equal activation error. At least half of
     the pairs must be comparable. It does not hold where CS falls in too many; pairs that change by
@@ -150,7 +143,7 @@ def compared(
         for group in (changes, changes_alike, [-by for by in changes])
     )
     possible = len(changes) + whole - len(pairs)
-    holds = enough(risen, risen + fallen, possible, most(possible))
+    holds = enough(risen, risen + fallen, possible)
     return None if 2 * len(changes) < whole else holds, {
         "compared": len(changes),
         "risen": risen,
@@ -217,14 +210,13 @@ def _together(asked: Asked) -> Decided:
 def _heterophilic(asked: Asked) -> Decided:
     """Of each model that has all graphs, S_match on heterophilic ones against the others."""
     special: list[str] = DATA["values"]["heterophilic"]
-    matches = {(row["model"], row["dataset"]): row["prediction_match"] for row in asked.rows}
-    known = {(row["model"], row["dataset"]) for row in asked.rows if row["within"] is not None}
+    known = {(r["model"], r["dataset"]): r["prediction_match"] for r in asked.rows if r["within"]}
     whole = [model for model in MODELS if all((model, name) in known for name in DATASETS)]
     higher = [
         model
         for model in whole
-        if max(matches[model, name] for name in special)
-        >= min(matches[model, name] for name in DATASETS if name not in special)
+        if max(known[model, name] for name in special)
+        >= min(known[model, name] for name in DATASETS if name not in special)
     ]
     told, lower, needed = len(whole), len(whole) - len(higher), len(MODELS)
     figures = {"lower": lower, "told": told, "whole": needed, "higher": higher}
@@ -339,15 +331,9 @@ def _worst(asked: Asked) -> Decided:
 
 
 KINDS: Mapping[str, Callable[[Asked], Decided]] = {
-    "share": _share,
-    "change": _change,
-    "heterophilic": _heterophilic,
-    "layers": _layers,
-    "small_changes": _small_changes,
-    "none_match": _none_match,
-    "together": _together,
-    "most_stable": _most_stable,
-    "costs": _costs,
-    "first": _first,
-    "worst": _worst,
+    decide.__name__.removeprefix("_"): decide
+    for decide in (
+        *(_share, _change, _most_stable, _together, _heterophilic, _layers),
+        *(_small_changes, _none_match, _costs, _first, _worst),
+    )
 }

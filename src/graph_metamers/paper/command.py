@@ -1,5 +1,6 @@
 """The command line's `graph-metamers paper`."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ from graph_metamers.errors import InputError, check_count, known_name, listing
 from graph_metamers.jobs import Ray, Row, Store, local, progress
 from graph_metamers.options import DeviceOption, load_graphs, stoppable, usable_device
 from graph_metamers.paper.grid import DATA, DATASETS, MODELS, Options
-from graph_metamers.paper.items import ITEMS, Item, named
+from graph_metamers.paper.items import ITEMS, named
 from graph_metamers.paper.produce import SETTINGS, produce, write_page
-from graph_metamers.paper.table import Column, terminal
+from graph_metamers.paper.table import columns, terminal
 
 DatasetsOption = Annotated[
     list[str] | None, Option(help="Only these, one or several: --datasets cora pubmed.")
@@ -70,7 +71,13 @@ def paper_command(
     asked = {item: replace(options, seeds=seeds or item.seeds(search)) for item in items}
     grids = {item: grid for item in items if (grid := item.grid(asked[item]))}
     if not grids:
-        raise InputError(_nothing(items, options))
+        known = [job.arguments for item in items for job in item.grid(Options(search=search))]
+        graphs = dict.fromkeys(job["dataset"] for job in known)
+        told = dict.fromkeys(job["model" if "model" in job else "source"] for job in known)
+        raise InputError(
+            f"None of these datasets and models with --search {search}. The graphs are "
+            f"{listing(graphs)}; the models {listing(told)}."
+        )
     store = Store(out)
     store.write_index()  # says what is missing before an hour is spent
     if executor == "local":
@@ -95,28 +102,13 @@ def paper_command(
 
 def _tell_costs(console: Console) -> None:
     """What each item shows, and the runs and hours of one seed."""
-    columns = [Column("name", "name"), Column("shows", "shows")]
     rows: list[Row] = [{"name": item.name, **item.data} for item in ITEMS.values()]
-    for search in SETTINGS:
-        before = "" if search == "paper" else f"{search}: "
-        columns += [Column(f"{search}_{what}", f"{before}{what}") for what in ("runs", "hours")]
-        for item, row in zip(ITEMS.values(), rows, strict=True):
-            row[f"{search}_runs"] = len(item.grid(Options(seeds=1, search=search)))
-            row[f"{search}_hours"] = item.data["hours"][search]
-    console.print(terminal("The paper’s tables and figures", rows, columns, brief=False))
+    for search, (item, row) in itertools.product(SETTINGS, zip(ITEMS.values(), rows, strict=True)):
+        row[f"{search}_runs"] = len(item.grid(Options(seeds=1, search=search)))
+        row[f"{search}_hours"] = item.data["hours"][search]
+    shown = columns("item shows paper_runs paper_hours auto_runs auto_hours")
+    console.print(terminal("The paper’s tables and figures", rows, shown, brief=False))
     console.print(DATA["costs"], style="dim")
-
-
-def _nothing(items: list[Item], options: Options) -> str:
-    """Why there is nothing to run."""
-    whole = replace(options, datasets=None, models=None)
-    known = [job.arguments for item in items for job in item.grid(whole)]
-    models = dict.fromkeys(j["model"] if "model" in j else j["source"] for j in known)
-    return (
-        f"None of these datasets and models with --search {options.search}. "
-        f"The graphs are {listing(dict.fromkeys(j['dataset'] for j in known))}; "
-        f"the models {listing(models)}."
-    )
 
 
 def known_names(

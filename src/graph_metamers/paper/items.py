@@ -2,9 +2,7 @@
 
 import itertools
 import math
-import statistics
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +12,11 @@ from graph_metamers.errors import known_name
 from graph_metamers.jobs import Job, Result, Row
 from graph_metamers.measure import holm, paired_test
 from graph_metamers.measure.null import EXACT
-from graph_metamers.paper.cells import cells, finder
+from graph_metamers.paper.cells import cells
 from graph_metamers.paper.claims import TEXTS, Claim, claims, filled
 from graph_metamers.paper.grid import DATA, Options, reported, search_job, transfer_job
 from graph_metamers.paper.pictures import panels
-from graph_metamers.paper.table import TITLES, Column
+from graph_metamers.paper.table import Column, columns
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Item:
     @property
     def columns(self) -> list[Column]:
         """Of its table."""
-        return [Column(*DATA["columns"][name]) for name in self.data["columns"].split()]
+        return columns(self.data["columns"])
 
     def seeds(self, search: str) -> int:
         """How many runs of each cell are made where nobody says."""
@@ -62,7 +60,8 @@ class Item:
 
     def summary(self, results: Sequence[Result], options: Options) -> list[Row]:
         """A row for each cell."""
-        rows = cells(results, options, self.name)
+        every_run = not options.equal or self.data.get("every_run", False)
+        rows = cells(results, self.data, every_run=every_run)
         order = {name: self.axes[name] for name in self.data.get("order", ())}
         rows.sort(key=lambda row: [values.index(row[name]) for name, values in order.items()])
         if self.name in MORE:
@@ -82,8 +81,8 @@ class Item:
 
     def note(self, rows: Sequence[Row], options: Options) -> list[str]:
         """What a reader must know, in sentences."""
-        told = {"counted": DATA["counted"][options.search], "equal": options.equal}
-        told |= TOLD[self.name](rows) if self.name in TOLD else {}
+        told = {"counted": DATA["counted"][options.search], "equal": options.equal, "rows": rows}
+        told["paper"] = reported("table2")
         return [line for line in filled(self.data["notes"], told).splitlines() if line]
 
 
@@ -111,20 +110,6 @@ def _table1(rows: list[Row], options: Options) -> None:
         row["why"] = own["why"][why] if told and far else ""
 
 
-def _table1_told(rows: Sequence[Row]) -> dict[str, Any]:
-    starts = [row["start_feature_similarity"] for row in rows if row["within"] is not None]
-    named = ((f"{TITLES[r['model']]} on {TITLES[r['dataset']]}", r["why"]) for r in rows)
-    return {"start": statistics.fmean(starts) if starts else None, "reasons": _by_reason(named)}
-
-
-def _by_reason(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Names by reason, of those that have one."""
-    reasons: dict[str, list[str]] = {}
-    for name, why in named:
-        reasons.setdefault(why, []).append(name)
-    return {why: names for why, names in reasons.items() if why}
-
-
 # Table 2: one model's metamers, trained on by the others, and shown to them
 
 
@@ -149,59 +134,19 @@ def _table2(rows: list[Row], options: Options) -> None:
             row[name] = p
 
 
-def _table2_told(rows: Sequence[Row]) -> dict[str, Any]:
-    """The models without metamers, and the cells that are not near the paper's."""
-    paper, near = reported("table2"), DATA["table2"]["near"]
-    plain = {
-        row["target"]: (row["plain"], paper["original", row["target"]]["accuracy"])
-        for row in rows
-        if not math.isnan(row["plain"])
-    }
-    off = {name for name, (own, theirs) in plain.items() if abs(own - theirs) > near}
-    far = [row for row in rows if row["within"] == "no"]
-    far.sort(key=lambda row: row["target"] in off)
-    reasons = ("not known", "as far without any metamer")
-    named = (
-        (f"{TITLES[r['target']]} on {TITLES[r['source']]}’s", reasons[r["target"] in off])
-        for r in far
-    )
-    return {"plain": plain, "far": _by_reason(named)}
-
-
 # Fig. 6: ELU, adversarial training and residual connections against over-invariance
-
-FACTORS: dict[str, list[Any]] = {name: DATA["fig6"]["axes"][name] for name in DATA["fig6"]["short"]}
 
 
 def _fig6(rows: list[Row], options: Options) -> None:
     """What differs from the plain model, "ELU+adversarial"."""
     for row in rows:
-        used = [DATA["fig6"]["short"][name] for name, (_, on) in FACTORS.items() if row[name] == on]
+        used = [
+            short for name, short in DATA["fig6"]["short"].items() if row[name] in (True, "elu")
+        ]
         row["variant"] = "+".join(used) or "plain"
 
 
-def _fig6_told(rows: Sequence[Row]) -> dict[str, Any]:
-    """In how many pairs of cells a strategy decides whether there is a metamer to compare."""
-    find = finder(rows, DATA["fig6"]["cells"])
-    pairs: list[tuple[str, list[int]]] = []
-    for factor, (off, on) in FACTORS.items():
-        found = Counter(
-            (row["matched"] > 0, other["matched"] > 0)
-            for row in rows
-            if row[factor] == on and (other := find(row, **{factor: off})) is not None
-        )
-        if found:
-            kinds = ((True, True), (False, True), (True, False), (False, False))
-            pairs.append((DATA["fig6"]["strategies"][factor], [found[kind] for kind in kinds]))
-    return {"variants": list(dict.fromkeys(row["variant"] for row in rows)), "pairs": pairs}
-
-
 MORE = {"table1": _table1, "table2": _table2, "fig6": _fig6}
-TOLD: dict[str, Callable[[Sequence[Row]], dict[str, Any]]] = {
-    "table1": _table1_told,
-    "table2": _table2_told,
-    "fig6": _fig6_told,
-}
 ITEMS = {name: Item(name) for name, data in DATA.items() if "axes" in data}
 
 

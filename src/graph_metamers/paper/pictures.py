@@ -67,7 +67,7 @@ def panels(
                 style = {"markerfacecolor": face, "markersize": 5, "linewidth": 1}
                 ax.errorbar(*point, yerr=spread, fmt="o", color=colors[name], **style)
         titles = [TITLES.get(str(step), str(step).removeprefix("layer")) for step in steps]
-        ax.set_xticks(range(len(steps)), titles, rotation=0 if x else 60)
+        ax.set_xticks(range(len(steps)), titles, **({} if x else {"rotation": 60, "ha": "right"}))
         ax.set_xlim(-0.5, len(steps) - 0.5)
         label_axes(ax, x if x and place == len(parts) // 2 else "", "" if place else y)
         ax.grid(axis="y", alpha=0.3)

@@ -28,6 +28,11 @@ class Column:
     brief: str | None = None  # its title on a narrow terminal; empty where it is left out there
 
 
+def columns(names: str) -> list[Column]:
+    """Columns of items.toml, by their names."""
+    return [Column(*DATA["columns"][name]) for name in names.split()]
+
+
 def cell_text(row: Row, column: Column, *, brief: bool = False) -> str:
     """A cell as text; `brief` for a narrow terminal: no spread, and errors to one digit.
 
