@@ -31,10 +31,11 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 import graph_metamers as gm
+from graph_metamers.environment import environment
+from graph_metamers.options import command_line
 from graph_metamers.pose import opened, pose
 from graph_metamers.search import Search
 from graph_metamers.vary.features import random_features
-from machine import provenance
 
 Trace = list[tuple[float, float]]  # seconds, activation error
 MODELS = ("gcn", "chebnet", "graphsage", "gin", "gat")
@@ -224,26 +225,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--limit", type=float, default=100.0, help="seconds of the paper's loop")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="write the result here, after every pair")
+    parser.add_argument("--json", type=Path, required=True, help="written after every pair")
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    if arguments.json and arguments.json.exists():
-        rows = json.loads(arguments.json.read_text())["rows"]
+    rows = json.loads(arguments.json.read_text())["rows"] if arguments.json.exists() else []
     known = {(row["model"], row["dataset"]) for row in rows}
-    for model, dataset in itertools.product(arguments.models, arguments.datasets):
-        if (model, dataset) in known:
+    for pair in itertools.product(arguments.models, arguments.datasets):
+        if pair in known:
             continue
-        row = measure(model, dataset, arguments.device, arguments.steps, arguments.limit)
-        rows.append(row | {"environment": provenance(gm.datasets.load(dataset))})
+        row = measure(*pair, arguments.device, arguments.steps, arguments.limit)
+        made = environment(arguments.device) | {"command": command_line()}
+        rows.append(row | {"environment": made})
         print(*(f"{k} {v}" for k, v in row.items() if k != "traces"), sep="\n  ", flush=True)
         ratios = [row["ratio"] for row in rows]
-        summary = {
-            "geometric_mean_ratio": statistics.geometric_mean(ratios),
-            "least_ratio": min(ratios),
-        }
-        if arguments.json:
-            arguments.json.write_text(json.dumps(summary | {"rows": rows}, indent=1) + "\n")
+        mean = statistics.geometric_mean(ratios)
+        result = {"geometric_mean_ratio": mean, "least_ratio": min(ratios), "rows": rows}
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     if arguments.picture:
         draw(rows, arguments.picture)
 

@@ -31,11 +31,12 @@ from torch_geometric.contrib.nn import PRBCDAttack
 from torch_geometric.data import Data
 
 import graph_metamers as gm
+from graph_metamers.environment import environment
 from graph_metamers.inputs import Inputs
 from graph_metamers.measure import prediction_match
 from graph_metamers.measure.agreement import activation_error
 from graph_metamers.measure.structure import edge_overlap
-from machine import provenance
+from graph_metamers.options import command_line
 
 FIXED = gm.Edges(degrees="fixed", keep=0.01)
 METHODS: dict[str, tuple[gm.Edges, type[gm.Adam | gm.EdgeSwap], dict[str, Any]]] = {
@@ -183,7 +184,7 @@ def main() -> None:
             grown += pool.map(large, [case])
     rows = compare(arguments.seconds)
     result = {"rows": rows, "large": grown}
-    result |= {"environment": provenance(gm.datasets.load("cora"))}
+    result |= {"environment": environment("cpu") | {"command": command_line()}}
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     if arguments.picture:

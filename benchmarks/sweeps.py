@@ -19,28 +19,44 @@ again; what was stopped goes on from cache/sweeps.
   are free. "layer1+layer2" matches both layers, "output" what the model returns.
 - paper_settings: what the paper leaves open (widths, epochs and T; no epochs: early stopping).
 - appnp_recipe: APPNP's weight decay on the validation nodes of the benchmark's graphs.
+- exact: exact metamers of PubMed: how exact, at the first layer and at the output, how far.
+- training: one epoch, messages written and summed as PyG does, and as sparse products, from the
+  same weights and with the same dropout; the largest difference of a weight, relative to the
+  largest in its tensor. With one worker, OMP_NUM_THREADS=1.
+- nulls: the share of the nulls in the processor time of metamer(), at the first layer of an
+  untrained GCN on random graphs of classes with 500 features.
+- batches: 500 random graphs of 20 to 40 nodes in one call, beside one call for each of a sample.
 """
 
 import argparse
+import contextlib
+import copy
 import itertools
 import statistics
-from collections.abc import Callable, Mapping
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
+from torch_geometric.nn import GIN, SumAggregation
 
 import graph_metamers as gm
 from graph_metamers.benchmark import PROTOCOL
 from graph_metamers.jobs import Job, Row, Store, local, progress, run
+from graph_metamers.judge import Nulls
 from graph_metamers.options import command_line
 from graph_metamers.paper.grid import MODELS, model_options, reported
 from graph_metamers.paper.tasks import TOL, configured, metamer_row, trained_model
 from graph_metamers.storage import read_json, write_json
+from graph_metamers.zoo import loop
 
 ROOT = Path(__file__).parent.parent
 REAL = [name for name in gm.datasets.NAMES if name != "csbm"]
@@ -78,7 +94,7 @@ def adversarial(work: Path, *, epsilon: float, training: str) -> list[Row]:
         trained = gm.zoo.train("gcn", data, seed=seed, training=recipe, progress=False)
         model = trained.model.requires_grad_(False)
 
-        def loss(x: Tensor, model: torch.nn.Module = model) -> Tensor:
+        def loss(x: Tensor, model: nn.Module = model) -> Tensor:
             scores = model(x, data.edge_index)
             return F.cross_entropy(scores[data.test_mask], data.y[data.test_mask])
 
@@ -164,11 +180,123 @@ def appnp_recipe(work: Path, *, dataset: str, weight_decay: float, seed: int) ->
     return [{f"accuracy_{part}": share for part, share in trained.accuracy.items()}]
 
 
-def searched(work: Path, model: torch.nn.Module, data: Any, layer: Any, **asked: Any) -> Row:
-    """A metamer's figures, but for those of each layer; its search goes on after a stop."""
+def exact(work: Path, *, model: str, dtype: str, seek: str) -> list[Row]:
+    data = gm.datasets.load("pubmed")
+    graph = copy.copy(data)
+    graph.x = data.x.to(getattr(torch, dtype))
+    trained = gm.zoo.train(model, data, progress=False).model.to(graph.x.dtype)
+    m = gm.metamer(trained, graph, "layer1", search=gm.Exact(seek=seek), progress=False)
+    return [flat(m) | {"least_feature": float(m.data.x.min())}]
+
+
+def training(work: Path, *, dataset: str, model: str) -> list[Row]:
+    plain, fast = (epochs_of(dataset, model, sparse) for sparse in (False, True))
+    ways = {"messages_ms": plain[0], "products_ms": fast[0]}
+    row = {name: 1000 * statistics.median(times) for name, times in ways.items()}
+    pairs = zip(plain[1], fast[1], strict=True)
+    apart = max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
+    ratio = row["messages_ms"] / row["products_ms"]
+    return [row | {"ratio": ratio, "largest_relative_difference": apart}]
+
+
+def epochs_of(dataset: str, model: str, sparse: bool) -> tuple[list[float], list[Tensor]]:
+    """Seconds of each epoch but the first, and the weights at the end."""
+    options = {name: v for name, v in model_options(model).items() if name != "adversarial"}
+    # With the validation at the ends only, what is timed is forward, backward and Adam's step.
+    recipe = gm.zoo.Training(epochs=12, patience=None, validate_every=11)
+    way = loop.sparse_products if sparse else contextlib.nullcontext
+    times: list[float] = []
+
+    @contextlib.contextmanager
+    def clock(*_: object, **__: object) -> Generator[Callable[..., None]]:
+        yield lambda *_: times.append(time.perf_counter())
+
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        mock.patch.object(loop, "sparse_products", way),
+        mock.patch.object(loop, "progress_bar", clock),
+    ):
+        data = gm.datasets.load(dataset)
+        trained = gm.zoo.train(model, data, training=recipe, cache=cache, **options)
+    weights = [weight.detach() for weight in trained.model.parameters()]
+    return [b - a for a, b in itertools.pairwise(times)], weights
+
+
+NULL_SEARCHES = {
+    "exact": (gm.Exact(), gm.ContinuousFeatures()),
+    "swap": (gm.Swap(), gm.BinaryFeatures()),
+    "edge_swap": (gm.EdgeSwap(), gm.Edges()),
+}
+
+
+def nulls(work: Path, *, search: str, nodes: int) -> list[Row]:
+    way, vary = NULL_SEARCHES[search]
+    data = gm.datasets.csbm(nodes=nodes, features=500, density=0.02)
+    if search == "exact":
+        data.x = data.x + 0.1 * torch.rand(data.x.shape, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model = gm.zoo.GCN(500, 3)
+    plain, spent = Nulls.drawn, [0.0]
+
+    def drawn(self: Nulls, errors: Tensor) -> Tensor:
+        began = time.process_time()
+        found = plain(self, errors)
+        spent[0] += time.process_time() - began
+        return found
+
+    with mock.patch.object(Nulls, "drawn", drawn):
+        began = time.process_time()
+        m = gm.metamer(model, data, "layer1", vary=vary, search=way, progress=False)
+        whole = time.process_time() - began
+    row = {"share": spent[0] / whole, "nulls_seconds": spent[0], "whole_seconds": whole}
+    return [row | {"steps": m.steps, "outcome": str(m.outcome)}]
+
+
+class Pooled(nn.Module):
+    """Three layers of GIN, summed up for each graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gin, self.pool, self.head = GIN(16, 32, 3), SumAggregation(), nn.Linear(32, 2)
+
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor) -> Tensor:
+        return self.head(self.pool(self.gin(x, edge_index), batch))
+
+
+def batches(work: Path, *, layer: str, vary: str) -> list[Row]:
+    random, data = torch.Generator().manual_seed(0), list[Data]()
+    for _ in range(500):
+        nodes = int(torch.randint(20, 41, (), generator=random))
+        there = torch.rand(nodes, nodes, generator=random) < 0.06
+        edges = (there | there.T).fill_diagonal_(False).nonzero().T.contiguous()
+        data.append(
+            Data(x=(torch.rand(nodes, 16, generator=random) < 0.25).float(), edge_index=edges)
+        )
+    torch.manual_seed(0)
+    model, name = Pooled(), {"pooled": "pool", "nodes": "gin.convs.2"}[layer]
+    options = {"vary": gm.Edges() if vary == "edges" else None, "progress": False}
+    gm.metamer(model, data[:3], name, **options)  # libraries load
+    began = time.perf_counter()
+    m = gm.metamer(model, data, name, **options)
+    together, began = time.perf_counter() - began, time.perf_counter()
+    # A graph alone has one row at the pooled layer: others say what its spread is.
+    others = [Batch.from_data_list([g]) for g in data[-9:]] if layer == "pooled" else []
+    for one in data[:15]:
+        gm.metamer(model, Batch.from_data_list([one]), name, null_graphs=others, **options)
+    singly = (time.perf_counter() - began) / 15 * len(data)
+    row = {"search": m.search, "matched": m.share_matched, "fvu": m.fvu}
+    times = {"together_seconds": together, "singly_seconds": singly, "ratio": singly / together}
+    return [row | times]
+
+
+def searched(work: Path, model: nn.Module, data: Any, layer: Any, **asked: Any) -> Row:
+    """A metamer's figures; its search goes on after a stop."""
     asked = {"tol": TOL, "checkpoint": work / "search.checkpoint", "progress": False} | asked
-    row = gm.metamer(model, data, layer, **asked).row()
-    return {name: value for name, value in row.items() if name != "layer_errors"}
+    return flat(gm.metamer(model, data, layer, **asked))
+
+
+def flat(m: gm.Metamer) -> Row:
+    return {name: value for name, value in m.row().items() if name != "layer_errors"}
 
 
 SETTINGS = {
@@ -220,6 +348,13 @@ CASES: Mapping[Callable[..., list[Row]], list[Row]] = {
     appnp_recipe: crossed(
         dataset=PROTOCOL.datasets, weight_decay=(5e-4, 1e-3, 5e-3), seed=range(PROTOCOL.seeds)
     ),
+    exact: [
+        *crossed(model=MODELS, dtype=("float32", "float64"), seek=("nearest",)),
+        {"model": "gcn", "dtype": "float32", "seek": "farthest"},
+    ],
+    training: crossed(dataset=("cora", "pubmed", "squirrel"), model=("gcn", "chebnet", "gat")),
+    nulls: crossed(search=NULL_SEARCHES, nodes=(1000, 5000, 20_000)),
+    batches: crossed(layer=("pooled", "nodes"), vary=("features",)),
 }
 
 

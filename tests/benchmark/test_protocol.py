@@ -8,7 +8,7 @@ from torch import nn
 from torch_geometric.nn import GCNConv
 
 import graph_metamers as gm
-from graph_metamers.benchmark import PROTOCOL, entrant, protocol_jobs
+from graph_metamers.benchmark import PROTOCOL, protocol_jobs
 from graph_metamers.benchmark.task import benchmark_rows, first_layer
 from graph_metamers.jobs import Job
 
@@ -40,7 +40,7 @@ def quick(monkeypatch, small):
 
 
 def arguments(**changes):
-    (job,) = protocol_jobs(entrant("gcn"), datasets=["csbm"], seeds=1)[:1]
+    (job,) = protocol_jobs("gcn", datasets=["csbm"], seeds=1)[:1]
     return job.arguments | changes
 
 
@@ -55,20 +55,20 @@ def test_the_protocol_is_fixed():
 
 def test_a_job_holds_how_its_model_is_trained(own, monkeypatch):
     """So a figure of another recipe never passes for one of this."""
-    (job, *_) = before = protocol_jobs(entrant("appnp"))
+    (job, *_) = before = protocol_jobs("appnp")
     assert job.arguments["training"] == asdict(gm.zoo.MODELS["appnp"].default_training)
     other = replace(gm.zoo.Training(), weight_decay=5e-3)
     monkeypatch.setattr(gm.zoo.MODELS["appnp"], "default_training", other)
-    assert not {*before} & {*protocol_jobs(entrant("appnp"))}
-    (job, *_) = protocol_jobs(entrant(f"{own}:build"))
+    assert not {*before} & {*protocol_jobs("appnp")}
+    (job, *_) = protocol_jobs(f"{own}:build")
     assert job.arguments["training"] == asdict(gm.zoo.Training())
 
 
 def test_a_job_for_each_graph_layer_and_seed():
-    jobs = protocol_jobs(entrant("gcn"))
+    jobs = protocol_jobs("gcn")
     assert len(jobs) == len({job.key for job in jobs}) == 4 * 2 * 3
     assert all(job.arguments["protocol"] == PROTOCOL.version for job in jobs)
-    few = protocol_jobs(entrant("gcn"), datasets=["csbm"], seeds=2, device="cuda")
+    few = protocol_jobs("gcn", datasets=["csbm"], seeds=2, device="cuda")
     assert {(job.arguments["layer"], job.arguments["seed"]) for job in few} == {
         (layer, seed) for layer in ("first", "output") for seed in (0, 1)
     }
@@ -76,15 +76,13 @@ def test_a_job_for_each_graph_layer_and_seed():
 
 
 def test_a_changed_file_is_another_job(own):
-    before = entrant(f"{own}:build")
-    assert before.name == "mine.py:build"
-    assert before.source is not None
-    assert (before.source["file"], before.source["factory"]) == (str(own), "build")
-    assert entrant(f"{own}:build") == before
+    before = protocol_jobs(f"{own}:build")
+    asked = before[0].arguments
+    assert asked["model"] == "mine.py:build"
+    assert (asked["source"]["file"], asked["source"]["factory"]) == (str(own), "build")
+    assert protocol_jobs(f"{own}:build") == before
     own.write_text(OWN + "\n")
-    after = entrant(f"{own}:build")
-    keys = [{job.key for job in protocol_jobs(who)} for who in (before, after)]
-    assert not keys[0] & keys[1]
+    assert not {*before} & {*protocol_jobs(f"{own}:build")}
 
 
 def test_a_row_of_a_zoo_model(quick, tmp_path):
@@ -104,7 +102,7 @@ def test_a_row_of_a_zoo_model(quick, tmp_path):
 
 
 def test_the_seed_decides_an_own_models_training(quick, own, tmp_path):
-    source = entrant(f"{own}:build").source
+    source = protocol_jobs(f"{own}:build")[0].arguments["source"]
     folders = [tmp_path / name for name in "abc"]
     rows = [
         benchmark_rows(folder, **arguments(source=source, model="mine", seed=seed))[0]
@@ -118,16 +116,10 @@ def test_the_seed_decides_an_own_models_training(quick, own, tmp_path):
 
 
 def test_a_file_that_changes_on_the_way(quick, own, tmp_path):
-    source = entrant(f"{own}:build").source
+    source = protocol_jobs(f"{own}:build")[0].arguments["source"]
     own.write_text(OWN + "# other\n")
     with pytest.raises(gm.InputError, match=r"mine\.py' was changed since the benchmark began"):
         benchmark_rows(tmp_path, **arguments(source=source))
-
-
-def test_a_job_of_another_protocol(quick, tmp_path):
-    told = rf"job of protocol 0; this version runs protocol {PROTOCOL.version}\."
-    with pytest.raises(gm.InputError, match=told):
-        benchmark_rows(tmp_path, **arguments(protocol=0))
 
 
 class Late(nn.Module):
@@ -146,3 +138,16 @@ def test_the_first_layer_is_one_that_can_be_searched(small):
     assert gm.layers(Late(), small).names[0] == "table"
     assert first_layer(Late(), small) == "conv"
     assert first_layer(gm.zoo.GIN(40, 3), small) == "layer1"
+
+
+def test_a_model_without_such_a_layer_is_told(small):
+    class Blind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(60, 3)
+
+        def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+            return self.table(torch.arange(len(x)))
+
+    with pytest.raises(gm.InputError, match=r"Blind has no layer that can be searched\. .* table"):
+        first_layer(Blind(), small)

@@ -20,13 +20,13 @@ def squares(count: int, **settings: Any) -> list[Job]:
 
 def searches() -> list[Job]:
     """40 real ones, each of a model that is trained for it or by another."""
-    return [
-        search_job(Options(search="auto", steps=steps), "csbm", model, seed, layer=layer)
+    jobs = [
+        search_job(Options(search="auto"), "csbm", model, seed, layer=layer)
         for seed in range(5)
         for model in ("gcn", "gin")
         for layer in ("layer1", "layer2")
-        for steps in (20, 60)
     ]
+    return [Job.of(j.task, **j.arguments | {"steps": steps}) for j in jobs for steps in (20, 60)]
 
 
 def square(work: Path, *, x: int, seconds: float = 0.0, log: str = "") -> list[Row]:

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from made_up import rows_of
 
-from graph_metamers.paper.claims import Pairs, different, effects
-from graph_metamers.paper.grid import HETEROPHILIC, MODELS, Options, reported
+from graph_metamers.paper.claims import compared, different, effects
+from graph_metamers.paper.grid import DATA, MODELS, Options, reported
 from graph_metamers.paper.items import ITEMS
 
+HETEROPHILIC = DATA["values"]["heterophilic"]
 ONE = Options(seeds=1)
 AUTO = Options(search="auto")
 GCN = Options(datasets=("cora",), models=("gcn",), seeds=1)
@@ -51,9 +52,14 @@ def test_a_claim_is_decided_on_the_whole_grid_alone(name, change, told):
 )
 def test_a_change_that_chance_makes_counts_neither_way(last, counts, holds):
     """35 of 40 pairs rise and 5 do not: too many that fall refute it, as many ties do not."""
-    pairs = Pairs(changes=(0.01,) * 35 + (last,) * 5, told=40, whole=40)
-    assert (pairs.risen, pairs.fallen) == counts
-    assert pairs.holds is holds
+    before = {"consistencies": {"0": 0.0}, "errors": {}}
+    pairs = [
+        ({"consistencies": {"0": change}, "errors": {}}, before)
+        for change in (0.01,) * 35 + (last,) * 5
+    ]
+    decided, told = compared(pairs, 40, equal=False)
+    assert (told["risen"], 40 - told["risen"] - told["neither"]) == counts
+    assert decided is holds
 
 
 def test_a_rise_that_only_a_failed_search_shows_does_not_count_at_equal_error():
@@ -255,6 +261,7 @@ def test_table2_reads_the_papers_sentences(sign):
     parts = effects(different(rows))
     assert parts["source"]["gat"] - parts["source"]["gcn"] == pytest.approx(-sign * 0.1)
     assert parts["target"]["chebnet"] - parts["target"]["gat"] == pytest.approx(sign * 0.01)
+    assert sum(parts["source"].values()) == pytest.approx(0)
 
 
 def test_a_change_that_might_be_chance_leaves_table2s_claims_open():

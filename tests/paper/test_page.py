@@ -16,7 +16,7 @@ def address(tmp_path_factory) -> str:
         options = Options(seeds=2, search=search)
         for item in ITEMS.values():
             fill(Store(folder), item, options)
-            produce(item, options, Inline(), folder, command="graph-metamers paper all")
+            produce(item, options, Inline(), folder)
     return write_page(folder).as_uri()
 
 

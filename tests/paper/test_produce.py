@@ -1,6 +1,5 @@
 """Sheets, pictures and the page: what is written, kept, and told."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -18,8 +17,8 @@ GCN = Options(datasets=("cora",), models=("gcn",), seeds=1)
 NOT = "not_matched"
 
 
-def made(name, options, folder, **asked):
-    return produce(ITEMS[name], options, Inline(), folder, **{"command": "", **asked})
+def made(name, options, folder):
+    return produce(ITEMS[name], options, Inline(), folder)
 
 
 @pytest.mark.parametrize("search", ["paper", "auto"])
@@ -27,7 +26,7 @@ def made(name, options, folder, **asked):
 def test_every_item_becomes_a_sheet_a_picture_and_a_section(name, search, tmp_path):
     item, options = ITEMS[name], Options(seeds=2, search=search, datasets=("cora", "pubmed"))
     fill(Store(tmp_path), item, options)
-    sheet = produce(item, options, Inline(), tmp_path, command="the command")
+    sheet = produce(item, options, Inline(), tmp_path)
     assert sheet.rows
     whole = len(item.grid(replace(options, datasets=None)))
     assert sheet.made["runs"] == f"{len(item.grid(options))} of {whole}"
@@ -39,7 +38,7 @@ def test_every_item_becomes_a_sheet_a_picture_and_a_section(name, search, tmp_pa
     pictures = name not in ("fig4", "fig9")  # they show the metamers themselves
     assert (tmp_path / f"{name}-{search}.svg").exists() == pictures
     page = write_page(tmp_path).read_text()
-    assert item.title.split(":")[0] in page
+    assert item.data["title"].split(":")[0] in page
     assert not re.search(r"(src|href)=.https?:|url\(http", page)
 
 
@@ -47,7 +46,7 @@ def test_every_item_becomes_a_sheet_a_picture_and_a_section(name, search, tmp_pa
 def test_cells_of_which_no_run_matched_have_no_scores_and_say_so(name, tmp_path):
     item, options = ITEMS[name], Options(seeds=2, search="auto", datasets=("cora", "pubmed"))
     fill(Store(tmp_path), item, options, outcome=NOT)
-    sheet = produce(item, options, Inline(), tmp_path, command="")
+    sheet = produce(item, options, Inline(), tmp_path)
     assert all(row["matched"] == 0 for row in sheet.rows)
     texts = [cell_text(row, column) for row in sheet.rows for column in sheet.columns]
     assert f"0 of {options.seeds}" in texts
@@ -62,7 +61,7 @@ def test_rows_stand_in_the_grids_order_whatever_was_asked_last(tmp_path):
     for dataset in ("chameleon", "cora", "squirrel"):
         options = Options(datasets=(dataset,), models=("gin", "gcn"), seeds=1)
         fill(Store(tmp_path), item, options)
-        sheet = produce(item, options, Inline(), tmp_path, command="")
+        sheet = produce(item, options, Inline(), tmp_path)
     assert [(row["dataset"], row["model"]) for row in sheet.rows] == [
         (dataset, model)
         for dataset in ("cora", "squirrel", "chameleon")
@@ -76,27 +75,18 @@ def test_a_sheet_says_that_a_run_did_not_note_its_commit(tmp_path):
     one, other = map(result, item.grid(options))
     for each in (one, replace(other, environment={"torch": "2"})):
         Store(tmp_path).put(each)
-    assert produce(item, options, Inline(), tmp_path, command="").made["commit"] == "a, unknown"
+    assert produce(item, options, Inline(), tmp_path).made["commit"] == "a, unknown"
 
 
-def test_a_sheet_keeps_its_seeds_and_takes_none_of_another_items(tmp_path):
-    store, few = Store(tmp_path), GCN
-    fill(store, ITEMS["table1"], replace(few, seeds=3))
-    fill(store, ITEMS["fig7"], few)
+def test_a_sheet_has_the_seeds_that_were_asked_for_and_none_of_another_items(tmp_path):
+    store = Store(tmp_path)
+    fill(store, ITEMS["table1"], replace(GCN, seeds=3))
+    fill(store, ITEMS["fig7"], GCN)
     runs = [
-        made(name, replace(few, seeds=seeds), tmp_path).made["runs"]
+        made(name, replace(GCN, seeds=seeds), tmp_path).made["runs"]
         for name, seeds in [("table1", 3), ("table1", 1), ("fig7", 1)]
     ]
-    assert runs == ["3 of 90", "3 of 90", "3 of 60"]
-
-
-def test_the_same_command_makes_the_same_sheet_again(tmp_path):
-    """Also where the folder has runs of more seeds."""
-    options = replace(GCN, seeds=2)
-    fill(Store(tmp_path), ITEMS["table1"], replace(options, seeds=3))
-    first = made("table1", options, tmp_path)
-    again = made("table1", options, tmp_path)
-    assert (first.rows, first.made["seeds"]) == (again.rows, 2)
+    assert runs == ["3 of 90", "1 of 30", "3 of 60"]
 
 
 def test_what_another_process_wrote_meanwhile_is_not_lost(tmp_path):
@@ -109,25 +99,12 @@ def test_what_another_process_wrote_meanwhile_is_not_lost(tmp_path):
     def other(*_: object) -> None:
         asked.append(1)
         if len(asked) == 1:  # while the first command is at its jobs
-            produce(item, there, Inline(), tmp_path, command="")
+            produce(item, there, Inline(), tmp_path)
 
-    sheet = produce(item, here, Inline(), tmp_path, command="", told=other)
+    sheet = produce(item, here, Inline(), tmp_path, told=other)
     assert asked
-    assert sheet.made["command"] == "graph-metamers paper table1 --search paper --seeds 2"
-    assert sheet.made["seeds"] == 2
-    assert [(row["dataset"], row["runs"]) for row in sheet.rows] == [("cora", 1), ("citeseer", 2)]
-
-
-def test_a_sheet_tells_the_command_that_makes_all_of_it(tmp_path):
-    item, gcn = ITEMS["table1"], replace(GCN, seeds=2, steps=7)
-    gin = replace(gcn, models=("gin",), seeds=1)
-    fill(Store(tmp_path), item, gcn)
-    first = produce(item, gcn, Inline(), tmp_path, command="as typed")
-    assert first.made["command"] == "as typed"
-    fill(Store(tmp_path), item, gin)
-    both = produce(item, gin, Inline(), tmp_path, command="as typed")
-    assert both.made["command"] == "graph-metamers paper table1 --search paper --seeds 2 --steps 7"
-    assert both.made["runs"] == "3 of 60"
+    assert sheet.made["command"] == "graph-metamers paper table1 --search paper --seeds 1"
+    assert [(row["dataset"], row["runs"]) for row in sheet.rows] == [("cora", 1), ("citeseer", 1)]
 
 
 def test_more_seeds_do_not_cost_a_picture_of_the_first(tmp_path):
@@ -135,24 +112,20 @@ def test_more_seeds_do_not_cost_a_picture_of_the_first(tmp_path):
     item, picture = ITEMS["fig4"], tmp_path / "fig4-paper.svg"
     for seeds in (1, 2):
         fill(Store(tmp_path), item, Options(seeds=seeds))
-        produce(item, Options(seeds=seeds), Inline(), tmp_path, command="")
+        produce(item, Options(seeds=seeds), Inline(), tmp_path)
         picture.write_text("of seed 0")
-    produce(item, Options(seeds=1), Inline(), tmp_path, command="")
+    produce(item, Options(seeds=1), Inline(), tmp_path)
     assert picture.exists()
 
 
-def test_a_sheet_of_another_form_is_told_before_anything_is_run(tmp_path):
-    options = GCN
+@pytest.mark.parametrize(
+    "text", ['{"columns": [{"width": 3}], "claims": []}', '{"rows": []}', "[]"]
+)
+def test_a_sheet_of_another_form_is_told(text, tmp_path):
     path = tmp_path / "table1-paper.json"
-    fill(Store(tmp_path / "whole"), ITEMS["table1"], options)
-    produce(ITEMS["table1"], options, Inline(), tmp_path / "whole", command="")
-    whole = json.loads((tmp_path / "whole" / path.name).read_text())
-    texts = [json.dumps(whole | {"made": made}) for made in ("now", {}, {"seeds": None})]
-    for text in (*texts, '{"columns": [{"width": 3}], "claims": []}', "[]"):
-        path.write_text(text)
-        with pytest.raises(InputError, match=r"table1-paper\.json' must be a table or figure in"):
-            made("table1", options, tmp_path)
-        assert not list((tmp_path / "done").iterdir())
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"table1-paper\.json' must be a table or figure in"):
+        write_page(tmp_path)
 
 
 def test_failed_runs_are_told_and_left_out(tmp_path, monkeypatch):
@@ -160,8 +133,6 @@ def test_failed_runs_are_told_and_left_out(tmp_path, monkeypatch):
         raise RuntimeError("no such graph")
 
     monkeypatch.setattr("graph_metamers.paper.tasks.graph", broken)
-    (tmp_path / "table1-paper.svg").write_text("of other runs")
     sheet = made("table1", GCN, tmp_path)
     assert [(row["runs"], row["failed"]) for row in sheet.rows] == [(1, 1)]
-    assert not (tmp_path / "table1-paper.svg").exists()
     assert "1 runs failed and are left out: RuntimeError" in sheet.notes[-1]

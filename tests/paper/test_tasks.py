@@ -12,13 +12,18 @@ from graph_metamers.paper.grid import MODELS, PROTOCOL, Options, model_options, 
 from graph_metamers.paper.tasks import EPOCHS, configured, search_rows, trained_model
 from graph_metamers.search import run as running
 
-SHORT = Options(seeds=1, steps=3)
+ONE = Options(seeds=1)
 FEW = 30  # epochs, where it is not their number that is tested
 
 
 @pytest.fixture
 def few_epochs(monkeypatch):
     monkeypatch.setattr(tasks, "trained_model", functools.partial(trained_model, epochs=FEW))
+
+
+def short(job: Job) -> Job:
+    """The job with three steps of its search."""
+    return Job.of(job.task, **job.arguments | {"steps": 3})
 
 
 def found(store: Store, job: Job):
@@ -29,7 +34,7 @@ def found(store: Store, job: Job):
 
 
 def test_a_search_is_that_of_the_library(tmp_path):
-    row = found(Store(tmp_path), search_job(SHORT, "csbm", "gcn", 1))
+    row = found(Store(tmp_path), short(search_job(ONE, "csbm", "gcn", 1)))
     data = gm.datasets.load("csbm")
     training = gm.zoo.Training(epochs=500, patience=None, validate_every=50)
     model = gm.zoo.train("gcn", data, seed=1, hidden=32, training=training, progress=False).model
@@ -85,7 +90,7 @@ def test_options_reach_the_model_and_its_training():
 
 def test_a_metamer_that_is_to_be_shown_is_kept(tmp_path, few_epochs):
     store = Store(tmp_path)
-    asked = search_job(SHORT, "csbm", "gcn", 0)
+    asked = short(search_job(ONE, "csbm", "gcn", 0))
     job = Job.of(asked.task, **asked.arguments | {"keep": True})
     row = found(store, job)
     m = gm.load(store.left(job) / "metamer.pt")
@@ -96,7 +101,7 @@ def test_a_model_that_was_trained_anew_begins_its_search_anew(tmp_path, monkeypa
     """What another model's search left in the job's folder does not stop it."""
     monkeypatch.setattr(running, "CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr(running._Saving, "remove", lambda self: None)
-    arguments = search_job(SHORT, "csbm", "gcn", 0).arguments
+    arguments = short(search_job(ONE, "csbm", "gcn", 0)).arguments
     (before,) = search_rows(tmp_path, **arguments)
     monkeypatch.setattr(tasks, "trained_model", functools.partial(trained_model, epochs=2 * FEW))
     (after,) = search_rows(tmp_path, **arguments)
@@ -105,8 +110,8 @@ def test_a_model_that_was_trained_anew_begins_its_search_anew(tmp_path, monkeypa
 
 
 def test_edges_vary_on_the_undirected_graph(tmp_path, few_epochs):
-    options = Options(search="auto", steps=2)
-    row = found(Store(tmp_path), search_job(options, "csbm", "gcn", 0, vary="structure"))
+    job = search_job(Options(search="auto"), "csbm", "gcn", 0, vary="structure")
+    row = found(Store(tmp_path), short(job))
     assert row["search"].startswith("EdgeSwap")
     assert 0 <= row["edges_kept"] < 1
 

@@ -1,27 +1,17 @@
 """From single runs to cells: mean, spread, and how many of the runs matched."""
 
+import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graph_metamers.jobs import Result, Row
 from graph_metamers.measure.statistics import equal_error
-from graph_metamers.paper.grid import Options
+from graph_metamers.paper.grid import DATA
 from graph_metamers.report.numbers import number
 
-CS = "consistency"
-SCORES = (
-    "feature_similarity",
-    "start_feature_similarity",
-    "structure_similarity",
-    "start_structure_similarity",
-    "edges_kept",
-    "prediction_match",
-    CS,
-    "activation_correlation",
-    "accuracy_test",
-)
 EQUAL = 1.2  # errors are equal that lie within this factor, or are of rounding alone
 
 
@@ -36,60 +26,43 @@ def outcome(row: Row) -> str:
 
 
 def cells(
-    results: Sequence[Result],
-    options: Options,
-    names: Sequence[str],
-    *,
-    every_run: bool = False,
-    scores: Sequence[str] = SCORES,
+    results: Sequence[Result], asked: Mapping[str, Any], *, every_run: bool = False
 ) -> list[Row]:
-    """One row for each combination of `names`, in the order in which they come.
+    """One row for each group of jobs that differ in the seed alone, in the order of the results.
 
-    The names are arguments of the jobs, or options of their models. Means and `_std` of scores are
-    over the `averaged` runs: all at the paper's setting and with `every_run`, else those that
-    matched; `errors` and `consistencies` are theirs by seed. The activation error is the mean over
-    all runs, the null's is the least.
+    Args:
+        results: Of searches.
+        asked: What items.toml says of an item. `cells` names arguments of the jobs, or options of
+            their models, that a row has; `means` are over all runs, `scores` over the `averaged`.
+        every_run: Whether all runs are averaged, or those alone that matched.
     """
-    grouped: dict[tuple[Any, ...], list[Result]] = {}
+    asked, found = {**DATA["cells"], **asked}, list[Row]()
+    grouped: dict[str, list[Result]] = {}
     for result in results:
-        asked = result.job.arguments
-        asked = asked.get("options", {}) | asked
-        grouped.setdefault(tuple(asked[name] for name in names), []).append(result)
-    found: list[Row] = []
+        same = {**result.job.arguments, "seed": 0, "keep": 0}
+        grouped.setdefault(json.dumps(same, sort_keys=True), []).append(result)
     for key, members in grouped.items():
+        arguments = json.loads(key)
+        arguments = arguments.get("options", {}) | arguments
         rows = [row for result in members for row in result.rows]
-        averaged = averaged_runs(members, options, every_run=every_run)
-        cell = dict(zip(names, key, strict=True)) | {
-            "runs": len(members),
-            "matched": sum(outcome(row) == "matched" for row in rows),
-            "failed": sum(bool(result.error) for result in members),
-            "averaged": len(averaged),
-            "null_activation_error": min(
-                values("null_activation_error", rows).values(), default=math.nan
-            ),
-            "errors": values("activation_error", averaged),
-            "consistencies": values(CS, averaged),
-            "search": ", ".join(dict.fromkeys(row["search"] for row in rows)),
-        }
-        cell |= mean("activation_error", rows)
-        for name in scores:
-            cell |= mean(name, averaged)
+        averaged = [row for row in rows if every_run or outcome(row) == "matched"]
+        counts = Counter(map(outcome, rows)) + Counter(failed=sum(bool(r.error) for r in members))
+        others = {name.replace("_", " "): n for name, n in counts.items() if name != "matched"}
+        cell: Row = {name: arguments[name] for name in asked["cells"]}
+        cell |= {"runs": len(members), "averaged": len(averaged)}
+        cell |= {name: counts[name] for name in ("matched", "failed")}
+        cell["uncounted"] = ", ".join(f"{n} {name}" for name, n in others.items())
+        nulls = [number(row, "null_activation_error") for row in rows]
+        cell["null_activation_error"] = min(filter(math.isfinite, nulls), default=math.nan)
+        for name in asked["words"]:
+            cell[name] = ", ".join(dict.fromkeys(row[name] for row in rows))
+        for told, name in asked["by_seed"].items():
+            cell[told] = {str(row["seed"]): row[name] for row in averaged if name in row}
+        for names, of in ((asked["means"], rows), (asked["scores"], averaged)):
+            for name in names:
+                cell |= mean(name, of)
         found.append(cell)
     return found
-
-
-def averaged_runs(
-    members: Sequence[Result], options: Options, *, every_run: bool = False
-) -> list[Row]:
-    """The rows over which a cell's means are."""
-    rows = [row for result in members for row in result.rows]
-    every_run = every_run or not options.equal
-    return [row for row in rows if every_run or outcome(row) == "matched"]
-
-
-def values(name: str, rows: Sequence[Row]) -> dict[str, float]:
-    """A value by seed, of the runs in which it is a number."""
-    return {str(row["seed"]): row[name] for row in rows if name in row}
 
 
 def mean(name: str, rows: Sequence[Row]) -> Row:
@@ -107,3 +80,13 @@ def comparable(a: Row, b: Row) -> list[str]:
     seeds = [seed for seed in a["errors"] if seed in b["errors"]]
     ours, theirs = ([cell["errors"][seed] for seed in seeds] for cell in (a, b))
     return seeds if seeds and equal_error(ours, theirs, EQUAL) else []
+
+
+def finder(rows: Sequence[Row], names: Sequence[str]) -> Callable[..., Row | None]:
+    """Look a cell up by some of its values, with others in their place."""
+    known = {tuple(row[name] for name in names): row for row in rows}
+
+    def find(row: Row, **changed: Any) -> Row | None:
+        return known.get(tuple(changed.get(name, row[name]) for name in names))
+
+    return find

@@ -1,10 +1,8 @@
 """The command line's `graph-metamers paper`."""
 
-import functools
-import json
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Iterable
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,13 +10,13 @@ import typer
 from rich.console import Console
 from typer import Option
 
-from graph_metamers.errors import InputError, check_count, listing, suggestion
-from graph_metamers.jobs import Executor, Ray, Row, Store, local, progress
-from graph_metamers.options import DeviceOption, command_line, load_graphs, stoppable, usable_device
-from graph_metamers.paper.grid import DATASETS, MODELS, Options
-from graph_metamers.paper.items import ITEMS, Item, named
-from graph_metamers.paper.produce import SETTINGS, Sheet, produce, write_page
-from graph_metamers.paper.table import Column, terminal
+from graph_metamers.errors import InputError, check_count, known_name, listing
+from graph_metamers.jobs import Ray, Row, Store, local, progress
+from graph_metamers.options import DeviceOption, load_graphs, stoppable, usable_device
+from graph_metamers.paper.grid import DATA, DATASETS, MODELS, Options
+from graph_metamers.paper.items import ITEMS, named
+from graph_metamers.paper.produce import SETTINGS, produce, write_page
+from graph_metamers.paper.table import columns, terminal
 
 DatasetsOption = Annotated[
     list[str] | None, Option(help="Only these, one or several: --datasets cora pubmed.")
@@ -26,11 +24,6 @@ DatasetsOption = Annotated[
 SeedsOption = Annotated[int, Option(help="Runs of each: trainings and random starts.")]
 WorkersOption = Annotated[int, Option(help="Jobs at a time; they share the processors.")]
 WIDE = 140  # letters of a terminal that has room for standard deviations
-COSTS = [Column("name", "name"), Column("shows", "shows")] + [
-    Column(f"{search}_{what}", f"{before}{what}")
-    for search, before in (("paper", ""), ("auto", "auto: "))
-    for what in ("runs", "hours")
-]
 
 
 def paper_command(
@@ -41,9 +34,8 @@ def paper_command(
     models: Annotated[
         list[str] | None, Option(help="Only these, one or several: --models gcn gin.")
     ] = None,
-    seeds: SeedsOption = 3,
-    steps: Annotated[
-        int | None, Option(help="Steps of each search (default: the setting's).")
+    seeds: Annotated[
+        int | None, Option(help="Runs of each (default: as many as docs/reproduction.md has).")
     ] = None,
     search: Annotated[
         Literal["paper", "auto"],
@@ -65,29 +57,42 @@ def paper_command(
         _tell_costs(console)
         return
     items = named(name)
-    check_count("--seeds", seeds)
-    if steps is not None:
-        check_count("--steps", steps)
-    runner = _runner(executor, workers, address, device)
+    if seeds is not None:
+        check_count("--seeds", seeds)
+    if executor == "local":
+        usable_device(device)  # a cluster's nodes have devices of their own
+        local(workers)
     options = Options(
-        datasets=known_names("--datasets", datasets, DATASETS, "in the paper"),
-        models=known_names("--models", models, MODELS, "in the paper"),
-        seeds=seeds,
-        steps=steps,
+        datasets=known_names("datasets", datasets, DATASETS, "in the paper"),
+        models=known_names("models", models, MODELS, "in the paper"),
         search=search,
         device=device,
     )
-    grids = {item: grid for item in items if (grid := item.grid(options))}
+    asked = {item: replace(options, seeds=seeds or item.seeds(search)) for item in items}
+    grids = {item: grid for item in items if (grid := item.grid(asked[item]))}
     if not grids:
-        raise InputError(_nothing(name, items, options))
+        known = [job.arguments for item in items for job in item.grid(Options(search=search))]
+        graphs = dict.fromkeys(job["dataset"] for job in known)
+        told = dict.fromkeys(job["model" if "model" in job else "source"] for job in known)
+        raise InputError(
+            f"None of these datasets and models with --search {search}. The graphs are "
+            f"{listing(graphs)}; the models {listing(told)}."
+        )
     store = Store(out)
     store.write_index()  # says what is missing before an hour is spent
     if executor == "local":
         load_graphs((job for grid in grids.values() for job in grid), store)
     for item in grids:
+        runner = Ray(address, gpus=int(device == "cuda")) if executor == "ray" else local(workers)
         with stoppable(), progress(item.name) as told:
-            sheet = produce(item, options, runner(), out, command=command_line(), told=told)
-        _tell(console, item, sheet)
+            sheet = produce(item, asked[item], runner, out, told=told)
+        brief = console.width < WIDE
+        console.print(terminal(sheet.title, sheet.rows, sheet.columns, brief=brief))
+        for note in sheet.notes:
+            console.print(note, style="dim", markup=False, highlight=False)
+        for claim in sheet.claims:
+            found = f"“{claim.claim}” {claim.outcome}: {claim.found}"
+            console.print(found, markup=False, highlight=False)
         write_page(out)
     Store(out).write_index()
     console.print(f"Page: {out / 'paper.html'}")
@@ -96,76 +101,19 @@ def paper_command(
 
 
 def _tell_costs(console: Console) -> None:
-    costs = json.loads((files("graph_metamers.paper") / "costs.json").read_text(encoding="utf-8"))
-    rows: list[Row] = []
-    for item in ITEMS.values():
-        row: Row = {"name": item.name, "shows": item.shows}
-        for search in SETTINGS:
-            row[f"{search}_runs"] = len(item.grid(Options(seeds=1, search=search)))
-            row[f"{search}_hours"] = costs["hours"][f"{item.name}-{search}"]
-        rows.append(row)
-    console.print(terminal("The paper’s tables and figures", rows, COSTS, brief=False))
-    console.print(
-        "Runs of one seed at the paper's setting, and with auto; hours of one seed, one after the "
-        f"other, on {costs['machine']}; > where some were not run yet, ~ where their time is that "
-        "of like ones. A run that two items share is done once.",
-        style="dim",
-    )
-
-
-def _runner(name: str, workers: int, address: str | None, device: str) -> Callable[[], Executor]:
-    """Who runs the jobs, anew for each item."""
-    check_count("--workers", workers)
-    if name == "local":
-        if address is not None:
-            raise InputError("--address goes with --executor ray; got --executor local.")
-        usable_device(device)
-        return functools.partial(local, workers)
-    if workers != 1:
-        raise InputError(
-            f"--workers goes with --executor local; got {workers} and ray, which takes as many "
-            "as the cluster has processors for."
-        )
-    if device not in ("cpu", "cuda"):  # a cluster's nodes have devices of their own
-        raise InputError(
-            "--executor ray gives each job a device of its own, so that --device must be cpu or "
-            f"cuda; got {device}."
-        )
-    return functools.partial(Ray, address, gpus=int(device == "cuda"))
-
-
-def _nothing(name: str, items: list[Item], options: Options) -> str:
-    """Why there is nothing to run."""
-    whole = replace(options, datasets=None, models=None)
-    known = [job.arguments for item in items for job in item.grid(whole)]
-    models = dict.fromkeys(j["model"] if "model" in j else j["source"] for j in known)
-    return (
-        f"{name} has none of the datasets and models that were asked for, with --search "
-        f"{options.search}. Its graphs are {listing(dict.fromkeys(j['dataset'] for j in known))}; "
-        f"its models {listing(models)}."
-    )
+    """What each item shows, and the runs and hours of one seed."""
+    rows: list[Row] = [{"name": item.name, **item.data} for item in ITEMS.values()]
+    for search, (item, row) in itertools.product(SETTINGS, zip(ITEMS.values(), rows, strict=True)):
+        row[f"{search}_runs"] = len(item.grid(Options(seeds=1, search=search)))
+        row[f"{search}_hours"] = item.data["hours"][search]
+    shown = columns("item shows paper_runs paper_hours auto_runs auto_hours")
+    console.print(terminal("The paper’s tables and figures", rows, shown, brief=False))
+    console.print(DATA["costs"], style="dim")
 
 
 def known_names(
     option: str, asked: list[str] | None, known: Iterable[str], what: str
 ) -> tuple[str, ...] | None:
     """The names that an option asks for, each once and each of the known; None without any."""
-    names = tuple(dict.fromkeys(name.lower() for name in asked or ()))
-    for one in names:
-        if one not in known:
-            raise InputError(
-                f"{option} {one} is not {what}.{suggestion(one, known)} "
-                f"Choose among {listing(known)}."
-            )
-    return names or None
-
-
-def _tell(console: Console, item: Item, sheet: Sheet) -> None:
-    """The sheet as a table, and what became of the paper's sentences."""
-    title = f"{item.title}, {sheet.setting}"
-    console.print(terminal(title, sheet.rows, sheet.columns, brief=console.width < WIDE))
-    for note in sheet.notes:
-        console.print(note, style="dim", markup=False, highlight=False)
-    for claim in sheet.claims:
-        told = f"“{claim.claim}” {claim.outcome}: {claim.found}"
-        console.print(told, markup=False, highlight=False)
+    known = list(known)
+    return tuple({known_name(option, name, known, what): None for name in asked or ()}) or None

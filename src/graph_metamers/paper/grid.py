@@ -1,40 +1,29 @@
 """What is run: the options of all tables and figures, and the jobs they become."""
 
 import csv
-import inspect
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from graph_metamers import zoo
 from graph_metamers.jobs import Job, Row
 
-DATA: dict[str, Any] = tomllib.loads(
-    (files("graph_metamers.paper") / "items.toml").read_text(encoding="utf-8")
-)
+PLACE = files("graph_metamers.paper")
+DATA: dict[str, Any] = tomllib.loads((PLACE / "items.toml").read_text(encoding="utf-8"))
 TASKS = "graph_metamers.paper.tasks"
 # Of each setting: raise it with every change of tasks, zoo or searches that changes a figure.
 PROTOCOL = {"paper": 2, "auto": 5}
-DATASETS = ("cora", "citeseer", "pubmed", "squirrel", "chameleon")
-HETEROPHILIC = ("squirrel", "chameleon")
-PLAIN = ("gcn", "chebnet", "graphsage", "gin")  # without attention
-MODELS = (*PLAIN, "gat", "graphormer")
-# Units of a layer, which the paper does not give: of the widths that were tried, the nearest to
-# Table 1 (docs/reproduction.md). GAT's are those of its eight heads together.
-WIDTH, WIDTHS = 32, {"gat": 128, "graphormer": 128}
-LAYERS = ("layer1", "layer2", "layer3")  # where layers of one model of four are compared
-PICTURED = (("cora", "gcn"), ("pubmed", "gat"))  # in Figs. 4 and 9, which show metamers themselves
+DATASETS: tuple[str, ...] = tuple(DATA["values"]["datasets"])
+MODELS: tuple[str, ...] = tuple(DATA["values"]["models"])
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may narrow or change; None stands for what the item itself does."""
+    """What a user may narrow or change; None stands for all that the item itself has."""
 
     datasets: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
     seeds: int = 3  # runs of each cell: models trained anew and other random starts
-    steps: int | None = None  # of each search
     search: str = "paper"  # or "auto"; see `tasks.configured`
     device: str = "cpu"
 
@@ -58,7 +47,9 @@ def search_job(
 
     Of what is shown as a picture the metamers of seed 0 are kept.
     """
-    keep = "depth" in zoo_options and seed == 0 and (dataset, model) in PICTURED
+    pictured = [DATA[name]["axes"] for name in DATA["pictured"]]
+    keep = "depth" in zoo_options and seed == 0
+    keep = keep and any(dataset in axes["dataset"] and model in axes["model"] for axes in pictured)
     asked = {"dataset": dataset, "model": model, "options": model_options(model, **zoo_options)}
     return _job("search_rows", options, seed, layer=layer, vary=vary, keep=keep, **asked)
 
@@ -71,9 +62,8 @@ def transfer_job(options: Options, dataset: str, source: str, target: str, seed:
 
 
 def _job(task: str, options: Options, seed: int, /, **asked: Any) -> Job:
-    setting = {name: getattr(options, name) for name in ("search", "steps", "device")}
-    protocol = PROTOCOL[options.search]
-    return Job.of(f"{TASKS}:{task}", seed=seed, protocol=protocol, **setting, **asked)
+    asked |= {"search": options.search, "device": options.device, "steps": None}
+    return Job.of(f"{TASKS}:{task}", seed=seed, protocol=PROTOCOL[options.search], **asked)
 
 
 def model_options(model: str, **changed: Any) -> dict[str, Any]:
@@ -82,12 +72,9 @@ def model_options(model: str, **changed: Any) -> dict[str, Any]:
     >>> model_options("gat", depth=4)
     {'activation': 'relu', 'adversarial': False, 'depth': 4, 'hidden': 128, 'residual': False}
     """
-    own: dict[str, Any] = {}
-    for kind in reversed(zoo.MODELS[model].__mro__):
-        own |= {p.name: p.default for p in inspect.signature(kind.__init__).parameters.values()}
-    usual = {name: own[name] for name in ("activation", "depth", "residual")}
-    whole = usual | {"adversarial": False, "hidden": WIDTHS.get(model, WIDTH)} | changed
-    return dict(sorted(whole.items()))
+    usual = {"activation": "relu", "adversarial": False, "depth": 2}
+    usual |= {"hidden": DATA["widths"][model], "residual": model == "graphormer"}
+    return usual | changed
 
 
 def reported(table: str) -> dict[tuple[str, str], Row]:
@@ -101,7 +88,7 @@ def reported(table: str) -> dict[tuple[str, str], Row]:
     >>> reported("table2")["gat", "graphsage"]["accuracy"]
     0.7114
     """
-    with (files("graph_metamers.paper") / f"{table}.csv").open(encoding="utf-8") as file:
+    with (PLACE / f"{table}.csv").open(encoding="utf-8") as file:
         names, *lines = csv.reader(file)
     return {
         (first.removesuffix(" metamers").lower(), second.lower()): {

@@ -1,7 +1,7 @@
 """The one table writer: columns say how values are written on a terminal, in Markdown and HTML."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +28,11 @@ class Column:
     brief: str | None = None  # its title on a narrow terminal; empty where it is left out there
 
 
+def columns(names: str) -> list[Column]:
+    """Columns of items.toml, by their names."""
+    return [Column(*DATA["columns"][name]) for name in names.split()]
+
+
 def cell_text(row: Row, column: Column, *, brief: bool = False) -> str:
     """A cell as text; `brief` for a narrow terminal: no spread, and errors to one digit.
 
@@ -43,8 +48,8 @@ def cell_text(row: Row, column: Column, *, brief: bool = False) -> str:
     match column.form:
         case "percent":
             std = number(row, f"{column.name}_std")
-            known = not brief and not math.isnan(std)
-            return f"{100 * value:.1f}" + (f" ± {100 * std:.1f}" if known else "")
+            spread = "" if brief or math.isnan(std) else f" ± {100 * std:.1f}"
+            return f"{100 * value:.1f}{spread}".replace("-", "−")
         case "points":
             return f"{100 * value:+.1f}".replace("-", "−")
         case "score":
@@ -61,12 +66,16 @@ def cell_text(row: Row, column: Column, *, brief: bool = False) -> str:
             return str(value).partition(": ")[0] if brief else str(value)
 
 
-def sorted_by(row: Row, column: Column) -> str:
-    """What a cell is sorted and filtered by: its number, empty where there is none, or its text."""
-    if column.form in ("name", "text"):
-        return cell_text(row, column)
-    value = number(row, column.name)
-    return repr(value) if math.isfinite(value) else ""
+def table_cells(rows: Sequence[Row], columns: Sequence[Column]) -> list[list[tuple[str, str]]]:
+    """Each cell of a page's table: its text, and the number or text that it is sorted by."""
+
+    def key(row: Row, column: Column) -> str:
+        if column.form in ("name", "text"):
+            return cell_text(row, column)
+        value = number(row, column.name)
+        return repr(value) if math.isfinite(value) else ""
+
+    return [[(cell_text(row, column), key(row, column)) for column in columns] for row in rows]
 
 
 def markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:
@@ -82,14 +91,7 @@ def markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     return "\n".join([head, "|" + "---|" * len(columns), *body])
 
 
-def terminal(
-    title: str,
-    rows: Sequence[Row],
-    columns: Sequence[Column],
-    *,
-    brief: bool,
-    bold: Callable[[Row], bool] = lambda row: False,
-) -> Table:
+def terminal(title: str, rows: Sequence[Row], columns: Sequence[Column], *, brief: bool) -> Table:
     """The table for a terminal, `brief` for a narrow one.
 
     Where it is brief, a dataset's or model's name that comes first stands in a line of its own.
@@ -108,6 +110,5 @@ def terminal(
         name = cell_text(row, first)
         if apart and name != above:
             table.add_row(above := name, *[""] * (len(shown) - 1), style="bold")
-        cells = (cell_text(row, column, brief=brief) for column in shown)
-        table.add_row(*cells, style="bold" if bold(row) else None)
+        table.add_row(*(cell_text(row, column, brief=brief) for column in shown))
     return table
