@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,12 @@ from graph_metamers.audits import Audit
 from graph_metamers.baseline import baselines_of
 from graph_metamers.digests import digest
 from graph_metamers.environment import environment
-from graph_metamers.errors import InputError, check_count
+from graph_metamers.errors import InputError, check_count, is_number
 from graph_metamers.inputs import Graph, Inputs
 from graph_metamers.making import checked_graphs, said, searched
 from graph_metamers.measure import DISTANCES
 from graph_metamers.pose import Opened, Varies, opened, pose
-from graph_metamers.probe import Forward, Layer
+from graph_metamers.probe import Forward, Layer, how_of
 from graph_metamers.progress import progress_lines
 from graph_metamers.result import load, setting
 from graph_metamers.search import Problem, Search, configured
@@ -43,6 +43,7 @@ def audit(
     index: Tensor | Sequence[int] | None = None,
     task: Task | str | None = None,
     null_graphs: Sequence[Any] = (),
+    call: str | None = None,
     forward: Forward | None = None,
     dataset: str = "data",
     name: str | None = None,
@@ -69,13 +70,15 @@ def audit(
         index: Rows of the layers that must match, as `metamer` takes them.
         task: How outputs are compared, as `metamer` takes it.
         null_graphs: Other graphs than which metamers must be nearer, as `metamer` takes them.
-        forward: How to call the model where the names of its arguments do not say so.
+        call: The call as text, as `metamer` takes it.
+        forward: The call as a function, as `metamer` takes it.
         dataset: What to call the graph in rows and report.
         name: What to call the model; by default its class.
         quality: How well the model does, by split and measure, to be reported beside; by default
             measured where the data has labels `y`, by its masks where it has some.
         out: A folder to keep everything in from the start. Killed and called again with the same
-            arguments, the audit goes on where it was; without, call `.save()` at the end.
+            arguments, the audit goes on where it was; called with more layers or seeds, only what
+            is new is searched. Without a folder, call `.save()` at the end.
         command: The command that asked for this, to be reported as the way to do it again.
         progress: Whether to show a bar on what takes longer than two seconds; where there is no
             terminal, a line for each run on stderr.
@@ -94,10 +97,11 @@ def audit(
         >>> [(row["layer"], row["seed"]) for row in result.rows]
         [('layer1', 0), ('layer1', 1), ('layer2', 0), ('layer2', 1)]
     """
-    search, seeds = configured(search), _seeds(seeds)
+    search, seeds, how = configured(search), _seeds(seeds), how_of(call, forward)
     ways, inputs = _ways(vary), Inputs.of(data)
+    _check_told(dataset, name, quality)
     with ExitStack() as stack:
-        opens = [stack.enter_context(opened(model, inputs, way, forward, task)) for way in ways]
+        opens = [stack.enter_context(opened(model, inputs, way, how, task)) for way in ways]
         names = opens[0].session.layers.names
         if isinstance(model, zoo.Model):
             names = model.layer_names
@@ -107,7 +111,7 @@ def audit(
         posed, skipped = _posed(opens, wanted, search, asked_of, lenient=layers is None)
         question = _question(opens, inputs, posed, search, seeds)
         question |= {
-            "tol": tol,
+            "tol": float(tol),
             "index": None if index is None else torch.as_tensor(index).tolist(),
         }
         question["null_graphs"] = digest([graph.graph.to_dict() for graph in others])
@@ -169,7 +173,7 @@ def _run(
     grid = [(label, problem, seed) for (label, _), problem in posed.items() for seed in seeds]
     say = progress_lines(shown=progress)
     for number, (label, problem, seed) in enumerate(grid):
-        path = None if store is None else store.path(number, label, seed)
+        path = None if store is None else store.path(label, said(problem.blocks), seed)
         if path is not None and path.exists():
             # All share one reference, so that a long audit does not hold it many times.
             m, device = load(path), problem.inputs.device
@@ -190,15 +194,15 @@ def _run(
 def _surround(result: Audit, posed: Posed, seed: int, store: Store | None) -> None:
     """What a layer's metamers are to be seen beside: baselines, and what the theory says."""
     held = {} if store is None else store.held
-    if held.get("baselines"):  # a finished audit is not measured again
-        result.baselines.extend(held["baselines"])
-        result.theory.update({label: Theory(**told) for label, told in held["theory"].items()})
-        return
+    result.theory.update({label: Theory(**t) for label, t in held.get("theory", {}).items()})
     for (label, _), problem in posed.items():
-        for found in baselines_of(problem, seed):
-            names = {"layer": label, "vary": said(problem.blocks)}
-            result.baselines.append(names | found.row())
-        if all(block.vary.reads for block in problem.blocks) and label not in result.theory:
+        names = {"layer": label, "vary": said(problem.blocks)}
+        known = [row for row in held.get("baselines", []) if names.items() <= row.items()]
+        result.baselines.extend(
+            known or [names | found.row() for found in baselines_of(problem, seed)]
+        )
+        reads = all(block.vary.reads for block in problem.blocks)
+        if reads and not known and label not in result.theory:
             told = theory(problem.session, problem.targets)
             if told is not None:
                 result.theory[label] = told
@@ -218,22 +222,41 @@ def _seeds(seeds: int | Iterable[int]) -> list[int]:
         check_count("seeds", seeds)
         return list(range(int(seeds)))
     values = list(seeds)
-    if not values or len(set(values)) < len(values):
-        raise InputError(f"seeds must be different whole numbers, at least one; got {values}.")
     for value in values:
         check_count("seeds", value, least=0)
+    if not values or len(set(values)) < len(values):
+        raise InputError(f"seeds must be different whole numbers, at least one; got {values}.")
     return [int(value) for value in values]
 
 
 def _ways(vary: Varies | Sequence[Varies]) -> list[Varies]:
     if vary is None or isinstance(vary, Vary | Mapping):
         return [vary]  # pyright: ignore[reportReturnType]
+    if not isinstance(vary, list | tuple) or not vary:
+        raise InputError(
+            "vary must be a way to vary the graph, such as Edges(), a dictionary of these by the "
+            f"names of inputs, or a list of them; got {vary!r}."
+        )
     ways = list(vary)
-    if not ways:
-        raise InputError("vary must name at least one way to vary the graph; got none.")
     if len({repr(way) for way in ways}) < len(ways):
         raise InputError(f"vary must hold different ways; got {ways[0]!r} twice.")
     return ways
+
+
+def _check_told(dataset: Any, name: Any, quality: Any) -> None:
+    """Raise where what is only reported is not of its kind, before anything is searched."""
+    for argument, value in (("dataset", dataset), ("name", "" if name is None else name)):
+        if not isinstance(value, str):
+            raise InputError(f"{argument} must be a text, for tables; got {value!r}.")
+    splits = quality.values() if isinstance(quality, Mapping) else [] if quality is None else [0]
+    for measures in cast("Iterable[Any]", splits):
+        if not isinstance(measures, Mapping) or not all(
+            map(is_number, cast("Mapping[str, Any]", measures).values())
+        ):
+            raise InputError(
+                "quality must give numbers by split and measure, as in "
+                f"{{'test': {{'accuracy': 0.8}}}}; got {quality!r}."
+            )
 
 
 @torch.no_grad()
@@ -269,7 +292,6 @@ def _question(
 ) -> dict[str, Any]:
     session, made = opens[0].session, environment()
     kinds = {block.vary.kind for each in opens for block in each.blocks}
-    functions = [target.function for problem in posed.values() for target in problem.targets]
     return {
         "layers": list(dict.fromkeys(label for label, _ in posed)),
         "vary": [{b.at: setting(b.vary) for b in each.blocks} for each in opens],
@@ -281,8 +303,10 @@ def _question(
         "nodes": sum(inputs.nodes(kind) for kind in inputs.node_types),
         "features": sum(inputs[key].shape[1] for key in inputs.feature_keys),
         "edges": sum(inputs[key].shape[1] for key in inputs.edge_keys),
-        "model_digest": digest(session.model, session.call.text, functions),
+        "call": session.call.text,
+        "model_digest": digest(dict(session.model.state_dict())),
         "data_digest": digest(inputs.graph.to_dict()),
+        "answers": {label: problem.answers for (label, way), problem in posed.items() if way == 0},
         "device": str(inputs.device).split(":")[0],
         # Rows that were made by different versions do not belong into one table.
         "distances": [d.name for d in DISTANCES.values() if d.kind in kinds],

@@ -109,9 +109,9 @@ class Audit:
             InputError: The folder cannot be written to, or holds another audit.
         """
         store = Store(Path(folder), self.question)
-        for place, m in enumerate(self.metamers):
-            if not store.path(place, m.layer, m.seed).exists():
-                m.save(store.path(place, m.layer, m.seed))
+        for m in self.metamers:
+            if not store.path(m.layer, m.vary, m.seed).exists():
+                m.save(store.path(m.layer, m.vary, m.seed))
         store.write(self.document())
 
     def __repr__(self) -> str:

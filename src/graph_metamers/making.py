@@ -131,9 +131,7 @@ def searched(
     progress: bool = True,
 ) -> Metamer:
     """Search a problem from one seed, and measure what was found."""
-    path = None if checkpoint is None else Path(checkpoint)
-    if path is not None:
-        make_folder(path.parent)
+    path = None if checkpoint is None else _place(checkpoint)
     identity = digest(problem.identity, search, seed)
     search, problem = search.choose(problem), replace(problem, identity=identity)
     title = f"{type(search).__name__} at {' + '.join(problem.match.labels)}"
@@ -145,6 +143,13 @@ def searched(
         with progress_bar(title, shown=progress) as watch, problem.faster():
             solution = search.run(problem, seeded(seed), checkpoint=path, watch=watch)
     return _measured(problem, search, solution, seed)
+
+
+def _place(checkpoint: Any) -> Path:
+    if not isinstance(checkpoint, str | Path):
+        raise InputError(f"checkpoint must be the path of a file; got {checkpoint!r}.")
+    make_folder(Path(checkpoint).parent)
+    return Path(checkpoint)
 
 
 def checked_graphs(name: str, graphs: Sequence[Any]) -> list[Any]:
