@@ -1,5 +1,6 @@
 """Graphs by name: what the built-in one promises, and that the real ones are whole."""
 
+import itertools
 import math
 import os
 import re
@@ -17,6 +18,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.utils import to_networkx
 
 import graph_metamers as gm
+from graph_metamers.datasets import BipartiteSBM, HeteroSBM
 
 datasets = sys.modules["graph_metamers.datasets"]
 
@@ -129,7 +131,7 @@ def test_a_graph_is_labelled_by_the_house_that_is_in_it(seed):
     assert [nx.is_bipartite(g) for g in drawings(batch)] == [not house for house in found]
 
 
-@pytest.mark.parametrize("target", ["presence", "count", "colours"])
+@pytest.mark.parametrize("target", gm.datasets.TARGETS)
 def test_each_house_is_one_triangle_of_its_colour(target):
     batch = gm.datasets.motifs(graphs=60, nodes=(20, 40), target=target, colours=3, seed=1)
     for graph, data in zip(drawings(batch), batch.to_data_list(), strict=True):
@@ -193,6 +195,64 @@ def test_papers_and_authors():
     assert [int(data["paper"][f"{name}_mask"].sum()) for name in ("train", "val")] == [60, 420]
 
 
+def test_the_posterior_of_papers_is_bayes_rule():
+    """Against the joint probability of everything, summed over the classes of all authors."""
+    tiny = HeteroSBM(
+        papers=4, authors=3, words=4, classes=2, writers=1.0, citations=1.0, density=0.3, signal=2.0
+    )
+    data = tiny.sample(seed=3)
+    writes, cites = (
+        set(map(tuple, data[kind].edge_index.T.tolist())) for kind in ("writes", "cites")
+    )
+    assert len(writes) > 1
+    assert len(cites) > 1
+
+    def draw(happened: bool, p: float) -> float:
+        return p if happened else 1 - p
+
+    def joint(y: list[int], z: list[int]) -> float:
+        likelihood = 1.0
+        for classes, x in ((y, data["paper"].x), (z, data["author"].x)):
+            for c, row in zip(classes, x.tolist(), strict=True):
+                for j, word in enumerate(row):  # two words a topic, (2o + o) / 2 = density
+                    likelihood *= draw(word == 1, 0.2 * (2 if j // 2 == c else 1))
+        # of 4 edges expected, 0.8 · 4 among half of the 3 · 4 or 4 · 3 pairs
+        for a, p in itertools.product(range(3), range(4)):
+            likelihood *= draw((a, p) in writes, (0.8 if z[a] == y[p] else 0.2) * 4 / 6)
+        for p, q in itertools.permutations(range(4), 2):
+            likelihood *= draw((p, q) in cites, (0.8 if y[p] == y[q] else 0.2) * 4 / 6)
+        return likelihood
+
+    known = data["paper"].y.tolist()
+    expected = torch.zeros(4, 2, dtype=torch.double)
+    for p, c in itertools.product(range(4), range(2)):
+        y = [*known[:p], c, *known[p + 1 :]]
+        expected[p, c] = sum(joint(y, z) for z in itertools.product(range(2), repeat=3))
+    expected /= expected.sum(1, keepdim=True)
+    torch.testing.assert_close(tiny.posterior(data), expected, rtol=1e-6, atol=1e-9)
+
+    by_words = tiny.posterior(data, structure=False)
+    odds = 2.0 ** (data["paper"].x[:, :2].sum(1) - data["paper"].x[:, 2:].sum(1)).double()
+    odds *= (0.6 / 0.8) ** (2 - data["paper"].x[:, :2].sum(1)).double()
+    odds /= (0.6 / 0.8) ** (2 - data["paper"].x[:, 2:].sum(1)).double()
+    torch.testing.assert_close(by_words[:, 0] / by_words[:, 1], odds, rtol=1e-6, atol=0)
+
+
+def test_the_posterior_knows_most_papers_and_looks_at_no_answer():
+    model = HeteroSBM()
+    data = model.sample()
+    posterior = model.posterior(data)
+    right = posterior.argmax(1) == data["paper"].y
+    alone = model.posterior(data, structure=False).argmax(1) == data["paper"].y
+    assert right.double().mean() > 0.98 > 0.95 > alone.double().mean() > 0.85
+    data["author"].y = torch.zeros_like(data["author"].y)
+    data["paper"].y = data["paper"].y.clone()
+    data["paper"].y[5] = (data["paper"].y[5] + 1) % 3
+    again = model.posterior(data)
+    torch.testing.assert_close(again[5], posterior[5])
+    assert not torch.equal(again, posterior)
+
+
 def test_papers_and_authors_in_one_matrix():
     """As RGCN wants them: labels for all nodes, masks on papers only."""
     data = gm.datasets.hetero_csbm(papers=30, authors=12, words=20)
@@ -204,12 +264,20 @@ def test_papers_and_authors_in_one_matrix():
     assert whole.train_mask[:30].equal(data["paper"].train_mask)
 
 
+def test_the_posterior_of_papers_refuses_other_graphs():
+    model = HeteroSBM(papers=30, authors=12, words=20)
+    data = model.sample()
+    data["author"].x = data["author"].x + 1
+    with pytest.raises(gm.InputError, match=r"data\['author'\].x must be binary \[12, 20\]"):
+        model.posterior(data)
+
+
 # -------------------------------------------------------------------------------- bipartite
 
 
 def test_users_and_items():
-    sizes = {"users": 80, "items": 50, "groups": 3}
-    data = gm.datasets.bipartite(**sizes, degree=9.0, held_out=0.3, seed=1)
+    model = BipartiteSBM(users=80, items=50, groups=3, degree=9.0, held_out=0.3)
+    data = model.sample(seed=1)
     assert data.validate()
     assert data.num_nodes == 130
     assert data.is_undirected()
@@ -224,13 +292,24 @@ def test_users_and_items():
     assert int(true.sum()) == round(0.3 * edges)
     assert abs(edges - 720) < 5 * math.sqrt(720)
     taken = torch.tensor(sorted(seen | {p for p, t in zip(pairs, true, strict=True) if t})).T
-    within = float((taken[0] % 3 == (taken[1] - 80) % 3).double().mean())
+    within = float((model.group[taken[0]] == model.group[taken[1]]).double().mean())
     assert abs(within - 0.8) < 5 * math.sqrt(0.8 * 0.2 / edges)
     masks = torch.stack([data.train_mask, data.val_mask, data.test_mask]).int()
     assert masks.sum(0).eq(1).all()
     assert masks.sum(1).tolist() == pytest.approx(
         [len(pairs) / 2, len(pairs) / 4, len(pairs) / 4], abs=1
     )
+
+
+def test_the_posterior_of_pairs_is_how_often_they_are_true():
+    """Of some ten thousand pairs, within five standard deviations."""
+    model = BipartiteSBM(users=600, items=400, groups=5, degree=30.0, homophily=0.6)
+    data = model.sample()
+    posterior = model.posterior(data.edge_label_index)
+    assert len(posterior.unique()) == 2
+    for p in posterior.unique().tolist():
+        true = data.edge_label[posterior == p].double()
+        assert abs(float(true.mean()) - p) < 5 * math.sqrt(p * (1 - p) / len(true))
 
 
 # ------------------------------------------------------------------------------------ by name
@@ -242,13 +321,14 @@ def test_users_and_items():
         ("csbm", {"classes": 1}, "classes must be a whole number of at least 2; got 1"),
         ("csbm", {"nodes": 5}, "nodes must be a whole number of at least 6; got 5"),
         ("csbm", {"features": 2}, "features must be a whole number of at least 3; got 2"),
-        ("csbm", {"homophily": 1.1}, "homophily must be a number from 0 to 1; got 1.1."),
-        ("csbm", {"homophily": math.nan}, "homophily must be a number from 0 to 1; got nan."),
-        ("csbm", {"density": 1.5}, "density must be a number from 0 to 1; got 1.5."),
+        ("csbm", {"homophily": 1.1}, "homophily must be in [0, 1]; got 1.1."),
+        ("csbm", {"homophily": math.nan}, "homophily must be in [0, 1]; got nan."),
+        ("csbm", {"density": 0.0}, "density must be in (0, 1); got 0.0."),
+        ("csbm", {"density": 1.0}, "density must be in (0, 1); got 1.0."),
         ("csbm", {"signal": 0.0}, "signal must be positive and finite; got 0.0."),
         ("csbm", {"degree": math.nan}, "degree must be positive and finite; got nan."),
-        ("csbm", {"density": 0.8}, "density=0.8 cannot be: a probability would be"),
-        ("csbm", {"nodes": 12, "degree": 9.0}, "degree=9.0 cannot be"),
+        ("csbm", {"density": 0.8}, "ContextualSBM cannot have density=0.8: a probability would be"),
+        ("csbm", {"nodes": 12, "degree": 9.0}, "ContextualSBM cannot have degree=9.0"),
         ("motifs", {"graphs": 4}, "graphs must be a whole number of at least 5; got 4"),
         ("motifs", {"nodes": 6}, "nodes must be a whole number of at least 7; got 6"),
         ("motifs", {"nodes": (9, 8)}, "nodes must be a whole number of at least 9; got 8"),
@@ -260,27 +340,27 @@ def test_users_and_items():
         (
             "motifs",
             {"target": "sum"},
-            "target='sum' is not a target",
+            "'count', 'colours'; got 'sum'",
         ),
         ("hetero_csbm", {"classes": 1}, "classes must be a whole number of at least 2"),
         ("hetero_csbm", {"authors": 2}, "authors must be a whole number of at least 3"),
         ("hetero_csbm", {"signal": 0.0}, "signal must be positive"),
-        ("hetero_csbm", {"homophily": 1.1}, "homophily must be a number from 0 to 1; got 1.1"),
+        ("hetero_csbm", {"homophily": 1.1}, "homophily must be in [0, 1]; got 1.1"),
         (
             "hetero_csbm",
             {"density": 0.7},
-            "density=0.7 cannot be: a",
+            "HeteroSBM cannot have density=0.7: a",
         ),
-        ("hetero_csbm", {"authors": 6}, "writers=3.0 cannot be"),
-        ("hetero_csbm", {"citations": 400.0}, "citations=400.0 cannot be"),
+        ("hetero_csbm", {"authors": 6}, "HeteroSBM cannot have writers=3.0"),
+        ("hetero_csbm", {"citations": 400.0}, "HeteroSBM cannot have citations=400.0"),
         ("bipartite", {"groups": 1}, "groups must be a whole number of at least 2"),
         ("bipartite", {"items": 3}, "items must be a whole number of at least 4"),
         ("bipartite", {"degree": 0.0}, "degree must be positive"),
-        ("bipartite", {"held_out": 1.5}, "held_out must be a number from 0 to 1"),
+        ("bipartite", {"held_out": 1.0}, "held_out must be in (0, 1); got 1.0"),
         (
             "bipartite",
             {"degree": 50.0},
-            "degree=50.0 cannot be: a probability would be 0.80, which must be at most 0.5",
+            "degree=50.0: a probability would be 0.80, which must be at most 0.5",
         ),
     ],
 )

@@ -1,6 +1,7 @@
-"""What the stochastic block models share: probabilities, masks and sentences."""
+"""What the stochastic block models share: probabilities, likelihoods, masks and sentences."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,12 +12,28 @@ from torch_geometric.data.storage import NodeStorage
 from graph_metamers.errors import InputError
 
 
-def check_probability(name: str, value: float, probability: float, most: float = 1.0) -> None:
-    """Raise where a parameter makes a probability larger than it can be."""
+def check_share(name: str, value: float, *, inside: bool = False) -> None:
+    """Raise unless a parameter is a share in [0, 1], or strictly inside of it."""
+    if not (0 < value < 1 if inside else 0 <= value <= 1):
+        raise InputError(f"{name} must be in {'(0, 1)' if inside else '[0, 1]'}; got {value}.")
+
+
+def check_probability(model: Any, name: str, probability: float, most: float = 1.0) -> None:
+    """Raise where a parameter of a model makes a probability larger than it can be."""
     if probability > most:
         raise InputError(
-            f"{name}={value} cannot be: a probability would be {probability:.2f}, which must be at "
-            f"most {most:g}. Lower it, or take more nodes."
+            f"{type(model).__name__} cannot have {name}={getattr(model, name)}: a probability "
+            f"would be {probability:.2f}, which must be at most {most:g}. Lower it, or take more "
+            "nodes."
+        )
+
+
+def check_words(said: str, x: Tensor, shape: tuple[int, int]) -> None:
+    """Raise unless features are binary and of a model's shape."""
+    if x.shape != shape or not bool(((x == 0) | (x == 1)).all()):
+        raise InputError(
+            f"{said} must be binary {list(shape)} for this model; got {list(x.shape)} from "
+            f"{float(x.min()):g} to {float(x.max()):g}."
         )
 
 
@@ -27,9 +44,7 @@ def word_probabilities(
     topic = torch.arange(words) * classes // words
     own = torch.arange(classes)[:, None] == topic
     other = density * classes / (signal + classes - 1)
-    probabilities = other * torch.where(own, signal, 1.0)
-    check_probability("density", density, float(probabilities.max()))
-    return probabilities
+    return other * torch.where(own, signal, 1.0)
 
 
 def edge_probabilities(
@@ -42,6 +57,18 @@ def edge_probabilities(
 def flips(probabilities: Tensor, generator: torch.Generator) -> Tensor:
     """True with the probability of each entry."""
     return torch.rand(probabilities.shape, generator=generator) < probabilities
+
+
+def likelihood(ones: Tensor, zeros: Tensor, p: Tensor) -> Tensor:
+    """Log-likelihood of each class (row of p) for each node's ones and zeros."""
+    yes, no = log_odds(p)
+    return ones @ yes.T + zeros @ no.T
+
+
+def log_odds(p: Tensor) -> tuple[Tensor, Tensor]:
+    """Log p and log (1 − p). What is impossible is finite, so that it rules a class out."""
+    tiny = torch.finfo(p.dtype).tiny
+    return p.clamp(min=tiny).log(), (1 - p).clamp(min=tiny).log()
 
 
 def mask_nodes(data: Data | NodeStorage, classes: int, generator: torch.Generator) -> None:

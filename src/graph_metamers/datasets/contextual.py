@@ -7,16 +7,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import coalesce, is_undirected, remove_self_loops, scatter
+from torch_geometric.utils import is_undirected
 
 from graph_metamers.datasets.blocks import (
     check_probability,
+    check_share,
+    check_words,
     edge_probabilities,
     flips,
+    likelihood,
     mask_nodes,
     word_probabilities,
 )
-from graph_metamers.errors import InputError, check_count, check_number, check_positive
+from graph_metamers.errors import InputError, check_count, check_positive
 
 
 def csbm(*, seed: int = 0, **parameters: Any) -> Data:
@@ -45,7 +48,7 @@ class ContextualSBM:
         degree: Expected number of neighbours of a node.
         homophily: Expected share of edges within a class, in [0, 1]; about 1 / classes says
             nothing of the classes.
-        density: Expected share of ones in `x`, in [0, 1].
+        density: Expected share of ones in `x`, in (0, 1).
         signal: How many times as likely words of the own topic are; 1 says nothing of the classes.
 
     Raises:
@@ -64,12 +67,12 @@ class ContextualSBM:
         check_count("classes", self.classes, least=2)
         check_count("nodes", self.nodes, least=2 * self.classes)
         check_count("features", self.features, least=self.classes)
-        check_number("homophily", self.homophily, 0, 1)
-        check_number("density", self.density, 0, 1)
+        check_share("homophily", self.homophily)
+        check_share("density", self.density, inside=True)
         check_positive("signal", self.signal)
         check_positive("degree", self.degree)
-        _ = self.word_probabilities  # which checks the density
-        check_probability("degree", self.degree, max(self.edge_probabilities))
+        check_probability(self, "density", float(self.word_probabilities.max()))
+        check_probability(self, "degree", max(self.edge_probabilities))
 
     @property
     def word_probabilities(self) -> Float[Tensor, "classes features"]:
@@ -154,22 +157,12 @@ class ContextualSBM:
         """
         if (edge_index is None) != (labels is None):
             raise InputError("posterior needs edge_index and labels together, or neither of them.")
-        if x.shape != (self.nodes, self.features) or not bool(((x == 0) | (x == 1)).all()):
-            raise InputError(
-                f"x must be binary {[self.nodes, self.features]} for this model; got "
-                f"{list(x.shape)} from {float(x.min()):g} to {float(x.max()):g}."
-            )
+        check_words("x", x, (self.nodes, self.features))
         x = x.double()
-        log_odds = _likelihood(x, 1 - x, self.word_probabilities.double())
+        log_odds = likelihood(x, 1 - x, self.word_probabilities.double())
         if edge_index is not None and labels is not None:
             self._check_structure(edge_index, labels)
-            own = torch.eye(self.classes, dtype=torch.bool)
-            q = torch.where(own, *self.edge_probabilities).double()
-            member = torch.nn.functional.one_hot(labels, self.classes).double()
-            # How many neighbours, and how many other nodes, of each class: [nodes, classes]
-            neighbours = scatter(member[edge_index[0]], edge_index[1], dim_size=self.nodes)
-            others = member.sum(0) - member
-            log_odds = log_odds + _likelihood(neighbours, others - neighbours, q)
+            log_odds = log_odds + self._structure(edge_index, labels)
         return log_odds.softmax(dim=1)
 
     def _check_structure(self, edge_index: Tensor, labels: Tensor) -> None:
@@ -178,17 +171,26 @@ class ContextualSBM:
                 f"labels must be a class 0 … {self.classes - 1} for each of the {self.nodes} "
                 f"nodes; got {list(labels.shape)} from {int(labels.min())} to {int(labels.max())}."
             )
-        known = bool(((edge_index >= 0) & (edge_index < self.nodes)).all())
-        simple = coalesce(remove_self_loops(edge_index)[0]) if known else edge_index[:, :0]
-        if simple.shape != edge_index.shape or not is_undirected(edge_index, num_nodes=self.nodes):
+        if edge_index.numel() and not 0 <= edge_index.min() <= edge_index.max() < self.nodes:
             raise InputError(
-                f"edge_index must join nodes 0 … {self.nodes - 1}, undirected, without self-loops "
-                "and repeated edges, as the model's graphs do. See torch_geometric.utils: "
-                "to_undirected, remove_self_loops."
+                f"edge_index must number nodes 0 … {self.nodes - 1}; got "
+                f"{int(edge_index.min())} to {int(edge_index.max())}."
+            )
+        source, target = edge_index
+        pairs = source * self.nodes + target
+        simple = len(pairs.unique()) == len(pairs) and not bool((source == target).any())
+        if not simple or not is_undirected(edge_index, num_nodes=self.nodes):
+            raise InputError(
+                "edge_index must be undirected, without self-loops and repeated edges, as the "
+                "model's graphs are. See torch_geometric.utils: to_undirected, remove_self_loops."
             )
 
-
-def _likelihood(ones: Tensor, zeros: Tensor, p: Tensor) -> Tensor:
-    """Log-likelihood of each class (row of p) for each node's ones and zeros."""
-    tiny = torch.finfo(p.dtype).tiny  # what is impossible is finite, so that it rules a class out
-    return ones @ p.clamp(min=tiny).log().T + zeros @ (1 - p).clamp(min=tiny).log().T
+    def _structure(self, edge_index: Tensor, labels: Tensor) -> Tensor:
+        within, between = self.edge_probabilities
+        own = torch.eye(self.classes, dtype=torch.bool)
+        q = torch.where(own, within, between).double()
+        member = torch.nn.functional.one_hot(labels, self.classes).double()
+        # How many neighbours, and how many other nodes, of each class: [nodes, classes]
+        neighbours = torch.zeros_like(member).index_add_(0, edge_index[1], member[edge_index[0]])
+        others = member.sum(0) - member
+        return likelihood(neighbours, others - neighbours, q)

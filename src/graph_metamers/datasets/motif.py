@@ -8,9 +8,10 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.data.data import BaseData
 
 from graph_metamers.datasets.blocks import set_masks
-from graph_metamers.errors import check_count, known_name
+from graph_metamers.errors import InputError, check_count, listing
 
 Target = Literal["presence", "count", "colours"]
+TARGETS: tuple[str, ...] = get_args(Target)
 
 # Five nodes and six edges each, two nodes of degree 3 and three of degree 2. A house is a square
 # with a roof, which is a triangle. Its double K_{2,3} has no triangle.
@@ -61,28 +62,32 @@ def motifs(
         >>> motifs(graphs=10, target="colours").y.shape
         torch.Size([10, 3])
     """
-    wanted = known_name("target", target, get_args(Target), "a target")
+    if target not in TARGETS:
+        raise InputError(f"target must be one of {listing(TARGETS)}; got {target!r}.")
     check_count("graphs", graphs, least=5)
     check_count("colours", colours)
-    places = 1 if wanted == "presence" else colours
+    places = 1 if target == "presence" else colours
     least, most = (nodes, nodes) if isinstance(nodes, int) else nodes
     check_count("nodes", least, least=SIZE * places + 2)
     check_count("nodes", most, least=least)
 
     generator = torch.Generator().manual_seed(int(seed))
     houses = torch.randint(2, (graphs, places), generator=generator)
-    if wanted == "presence":
+    if target == "presence":
         houses = torch.randperm(graphs, generator=generator)[:, None] % 2
     sizes = torch.randint(least, most + 1, (graphs,), generator=generator)
     y = {"presence": houses[:, 0], "count": houses.sum(1).float(), "colours": houses.float()}
     parts = torch.arange(graphs).tensor_split([graphs * 3 // 5, graphs * 4 // 5])
-    whole = Data(y=y[wanted])
+    whole = Data()
     set_masks(whole, parts, graphs)
 
     made: list[BaseData] = []
     for g in range(graphs):
         own = _graph(houses[g].tolist(), int(sizes[g]), colours, generator)
-        made.append(own.update({name: each[g : g + 1] for name, each in whole.to_dict().items()}))
+        own.y = y[target][g : g + 1]
+        for name, mask in whole.to_dict().items():
+            own[name] = mask[g : g + 1]
+        made.append(own)
     return Batch.from_data_list(made)  # pyright: ignore[reportReturnType]
 
 
