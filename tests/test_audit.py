@@ -81,10 +81,10 @@ def contents(folder: Path) -> set[str]:
 FILES = {
     "audit.json",
     "report.html",
-    "metamers/000-act-seed0.pt",
-    "metamers/001-act-seed1.pt",
-    "metamers/002-convs-1-seed0.pt",
-    "metamers/003-convs-1-seed1.pt",
+    "metamers/act-49510a-seed0.pt",
+    "metamers/act-49510a-seed1.pt",
+    "metamers/convs-1-68d067-seed0.pt",
+    "metamers/convs-1-68d067-seed1.pt",
 }
 
 
@@ -231,7 +231,7 @@ def test_the_folder(result, small, tmp_path):
 
 def test_what_is_done_is_not_done_again(small, tmp_path, monkeypatch):
     first = run(network(), small, out=tmp_path)
-    (tmp_path / "metamers" / "002-convs-1-seed0.pt").unlink()
+    (tmp_path / "metamers" / "convs-1-68d067-seed0.pt").unlink()
     done: list[int] = []
     searched = auditing.searched
 
@@ -288,9 +288,7 @@ LAYERS = [lambda model, data: data.x * 2, lambda model, data: data.x * 3]
 
 # What was asked at first, and what then: each is told by its name.
 OTHERS = {
-    "layers": ({}, {"layers": ["convs.1"]}),
     "search": ({}, {"search": gm.Adam(lr=0.05, steps=16)}),
-    "seeds": ({}, {"seeds": [1]}),
     "tol": ({}, {"tol": 0.02}),
     "vary": ({}, {"vary": gm.BinaryFeatures(margin=1.0)}),
     "task": ({}, {"task": "embedding"}),
@@ -298,19 +296,19 @@ OTHERS = {
     "model": ({}, {"name": "other"}),
     "content of model": ({}, {"model": network(seed=1)}),
     "content of data": ({}, {"data": gm.datasets.csbm(nodes=60, features=40, density=0.1, seed=1)}),
-    "content of model, its slope": (
+    "what the model answers at output": (
         {"model": Scaled(0.1), "layers": ["output"]},
         {"model": Scaled(0.9), "layers": ["output"]},
     ),
-    "content of model, its forward": (
+    "what the model answers at output, its forward": (
         {"model": Scaled(0.1), "layers": ["output"]},
         {"model": Edited(0.1), "layers": ["output"], "name": "Scaled"},
     ),
-    "content of model, how it is called": (
+    "what the model answers at act": (
         {"forward": lambda model, data: model(data.x, data.edge_index)},
         {"forward": lambda model, data: model(data.x * 2, data.edge_index)},
     ),
-    "content of model, a layer function": ({"layers": LAYERS[:1]}, {"layers": LAYERS[1:]}),
+    "what the model answers at <lambda>": ({"layers": LAYERS[:1]}, {"layers": LAYERS[1:]}),
 }
 
 
@@ -327,6 +325,37 @@ def test_another_question_is_refused(what, small, tmp_path):
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+def test_layers_and_seeds_are_added_to_a_folder(small, tmp_path, monkeypatch):
+    few(network(), small, out=tmp_path)
+    done: list[tuple[str, int]] = []
+    searched = auditing.searched
+
+    def counted(problem, search, seed, **options):
+        done.append((problem.match.labels[0], seed))
+        return searched(problem, search, seed, **options)
+
+    monkeypatch.setattr(auditing, "searched", counted)
+    grown = run(network(), small, out=tmp_path)
+    assert done == [("act", 1), ("convs.1", 0), ("convs.1", 1)]
+    assert contents(tmp_path) == FILES
+    afresh = run(network(), small, out=tmp_path / "afresh")
+    assert timeless(grown.rows) == timeless(afresh.rows)
+    assert timeless(grown.baselines) == timeless(afresh.baselines)
+
+
+def test_the_rounding_of_another_machine_is_no_other_model(small, tmp_path):
+    class Rounded(Scaled):
+        def forward(self, x, edge_index):
+            return super().forward(x, edge_index) * (1 + self.off)
+
+    model = Rounded(0.1)
+    for model.off in (0.0, 1e-6):
+        few(model, small, layers=["output"], out=tmp_path)
+    model.off = 1e-2
+    with pytest.raises(gm.InputError, match="what the model answers at output differ"):
+        few(model, small, layers=["output"], out=tmp_path)
+
+
 def test_a_folder_without_a_new_distance_is_refused(small, tmp_path, monkeypatch):
     few(network(), small, out=tmp_path)
     mine = dataclasses.replace(DISTANCES["feature_distance"], name="mine")
@@ -339,9 +368,9 @@ def test_a_folder_without_a_new_distance_is_refused(small, tmp_path, monkeypatch
     ("place", "content", "sentence"),
     [
         ("out", "", "must be a folder"),
-        ("out/metamers/000-act-seed0.pt", "", r"holds metamers but no audit\.json"),
+        ("out/metamers/act-seed0.pt", "", r"holds metamers but no audit\.json"),
         ("out/audit.json", "{half", "readable JSON"),
-        ("out/audit.json", "[]", "already holds another audit"),
+        ("out/audit.json", "[]", "must be the audit of this folder"),
     ],
 )
 def test_a_folder_of_something_else_is_left_alone(place, content, sentence, small, tmp_path):
@@ -359,7 +388,7 @@ def test_a_folder_of_something_else_is_left_alone(place, content, sentence, smal
         ({"layers": ["act", "act"]}, "layers must differ from one another; got act twice"),
         ({"layers": []}, r"layers must be a list of layers, one audit row group each; got \[\]"),
         ({"layers": "act"}, "layers must be a list of layers"),
-        ({"vary": []}, "vary must name at least one way"),
+        ({"vary": []}, "vary must be a way to vary the graph"),
         ({"vary": [gm.BinaryFeatures()] * 2}, "vary must hold different ways"),
         (
             {"vary": [gm.BinaryFeatures(), gm.ContinuousFeatures(low=0.5)]},
