@@ -81,10 +81,10 @@ class Audit:
         summary |= {str(each): sum(m.outcome is each for m in group) for each in Outcome}
         summary["null_error"] = min(m.null_error for m in group)
         for name in ("fvu", "activation_error", "seconds"):
-            summary |= _spread(name, [float(row[name]) for row in rows])
+            summary |= spread(name, [float(row[name]) for row in rows])
         for name in group[0].scores:
             values = [m.scores[name] for m in group if m.matched]
-            summary |= _spread(name, values)
+            summary |= spread(name, values)
             if values:
                 _, summary[f"{name}_low"], summary[f"{name}_high"] = interval(values)
         return summary
@@ -132,11 +132,12 @@ class Audit:
         return "\n".join(lines)
 
 
-def _spread(name: str, values: list[float]) -> dict[str, float]:
-    spread = len(values) > 1 and all(math.isfinite(value) for value in values)
+def spread(name: str, values: list[float]) -> dict[str, float]:
+    """Mean and standard deviation of a score, by its name."""
+    known = len(values) > 1 and all(math.isfinite(value) for value in values)
     return {
         name: statistics.fmean(values) if values else math.nan,
-        f"{name}_std": statistics.stdev(values) if spread else math.nan,
+        f"{name}_std": statistics.stdev(values) if known else math.nan,
     }
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from graph_metamers.report.style import INK, MUTED, PAPER, RULE
+from graph_metamers.report.style import INK, MUTED, PAPER, RULE, styled
 
 # Text stays text, in the page's own font; ids depend on nothing but the content.
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "graph-metamers", "axes.formatter.use_mathtext": 0}
@@ -41,7 +41,7 @@ def inline_svg(
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
+        draw(styled(figure.add_subplot()))
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True)
     return adapted(buffer.getvalue(), alt, name)
