@@ -53,16 +53,9 @@ def adapted(svg: str, alt: str, name: str) -> Markup:
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
     body = re.sub(r' font-family: [^;"]*;?', "", body)
-    body = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", body)
     body = body.replace("xlink:href=", "href=")
     body = re.sub(r'\b(id="|href="#|url\(#)', rf"\1{name}-", body)
-    body = re.sub(r' d="[^"]*"', lambda path: _rounded(path[0]), body)
     for color, variable in PAGE_COLORS.items():
         body = body.replace(color, variable)
     opening = f'<svg class="plot" role="img" aria-label="{escape(alt)}" {box[0] if box else ""}>'
     return Markup(opening + re.sub(r"\n\s*", "\n", body))
-
-
-def _rounded(path: str) -> str:
-    short = re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), 2):g}", path)
-    return " " + " ".join(short.split())
