@@ -178,7 +178,10 @@ def plot_row_similarity(metamer: Metamer, ax: Axes) -> None:
     """How many nodes have features, or neighbours, how similar to the reference's."""
     kind, values = first_kind(metamer), metamer.row_similarity.double().numpy()
     low = -1.0 if (values < 0).any() else 0.0
-    _bars(ax, metamer, values, np.linspace(low, 1, BINS + 1), "undefined")
+    known = int(np.isfinite(values).sum())
+    note = f", {len(values) - known:,} undefined" if known < len(values) else ""
+    title = f"Seed {metamer.seed}: n = {known:,}{note}"
+    _bars(ax, values, np.linspace(low, 1, BINS + 1), title)
     for name, text, color, style in (
         (kind.together, f"{noun(metamer)}, all {kind.noun}", INK, "-"),
         (f"start_{kind.together}", "random start", MUTED, DASHED),
@@ -201,25 +204,21 @@ def plot_errors(m: Metamer, errors: Sequence[float], units: str, ax: Axes) -> No
         low = min(low, float(np.nanquantile(shown, 0.005)))
         high = max(high, float(np.nanmax(shown)))
     edges = np.geomspace(low, high * 1.001, BINS + 1)
-    _bars(ax, m, np.clip(shown, low, high), edges, "are exactly 0")
+    zeros = int((values == 0).sum())
+    note = f", {zeros:,} are exactly 0" if zeros else ""
+    _bars(ax, np.clip(shown, low, high), edges, f"Seed {m.seed}: n = {len(values):,}{note}")
     log_axis(ax, "x", low, high * 1.001)
     _tol_line(ax, m.tol, "x", "" if units == "graphs" else " (for the mean)", top=BAR_ROOM)
     label_axes(ax, f"{error_name([m])} of each of the {units} (lower is closer)", units)
     legend(ax)
 
 
-def _bars(
-    ax: Axes, m: Metamer, values: NDArray[np.float64], edges: NDArray[np.float64], others: str
-) -> None:
-    """A histogram of the values that are numbers; the title says how many are not."""
-    known = values[np.isfinite(values)]
-    counts, _ = np.histogram(known, edges)
+def _bars(ax: Axes, values: NDArray[np.float64], edges: NDArray[np.float64], title: str) -> None:
+    counts, _ = np.histogram(values[np.isfinite(values)], edges)
     ax.stairs(counts, edges, fill=True, color=METAMER, alpha=0.85)
     ax.set_ylim(0, max(1, counts.max()) / BAR_ROOM)
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    left = len(values) - len(known)
-    told = f", {left:,} {others}" if left else ""
-    set_title(ax, f"Seed {m.seed}: n = {len(values):,}{told}")
+    set_title(ax, title)
 
 
 def _scores(group: Group, name: str) -> list[float]:
