@@ -137,11 +137,10 @@ def test_a_summary_counts_the_outcomes_and_averages_the_matched(result):
 
 def test_repr_says_the_error_beside_the_scores_of_what_matched(result):
     lines = repr(made_up(result, ["matched"] * 4, [0.5] * 4)).splitlines()
-    assert lines[0] == "Audit(GCN on small, 4 of 4 runs matched)"
-    assert lines[1].startswith("  act: FVU 5.0e-01, S_feat 0.500 (start 0.")
-    assert lines[1].endswith(", 4 of 4 matched")
+    assert lines[0] == "Audit(GCN on small)"
+    assert lines[1].startswith("  act: 4 of 4 matched, FVU 5.0e-01, S_feat 0.500 (start 0.")
     none = repr(made_up(result, ["not_matched"] * 4, [0.5] * 4)).splitlines()
-    assert none[1] == "  act: FVU 5.0e-01, 0 of 4 matched"
+    assert none[1] == "  act: 0 of 4 matched, FVU 5.0e-01"
 
 
 def test_ways_to_vary_are_summarised_apart(small):

@@ -352,7 +352,7 @@ def test_a_place_below_a_file(place, model, tmp_path, monkeypatch):
         "audit": lambda: gm.audit(model, toy_graph(), layers=["act"], seeds=1, out=path),
         "audit.save": lambda: report.save(path),
     }
-    with pytest.raises(gm.InputError, match=r"cannot be made \(.*\)\. Choose another place\."):
+    with pytest.raises(gm.InputError, match=r"cannot be written \(.*\)\. Choose another place\."):
         uses[place]()
     assert (tmp_path / "file").read_text() == "kept"
     with pytest.raises(gm.InputError, match=r"cannot be written \(.*\)\. Choose another place\."):

@@ -9,7 +9,6 @@ from typing import Any
 from graph_metamers.measure import Outcome
 from graph_metamers.measure.statistics import interval
 from graph_metamers.result import Metamer
-from graph_metamers.similarity import symbols_of
 from graph_metamers.store import Store
 from graph_metamers.theory import Theory
 
@@ -81,10 +80,10 @@ class Audit:
         summary |= {str(each): sum(m.outcome is each for m in group) for each in Outcome}
         summary["null_error"] = min(m.null_error for m in group)
         for name in ("fvu", "activation_error", "seconds"):
-            summary |= _spread(name, [float(row[name]) for row in rows])
+            summary |= spread(name, [float(row[name]) for row in rows])
         for name in group[0].scores:
             values = [m.scores[name] for m in group if m.matched]
-            summary |= _spread(name, values)
+            summary |= spread(name, values)
             if values:
                 _, summary[f"{name}_low"], summary[f"{name}_high"] = interval(values)
         return summary
@@ -115,33 +114,24 @@ class Audit:
         store.write(self.document())
 
     def __repr__(self) -> str:
-        matched = sum(m.matched for m in self.metamers)
-        lines = [
-            f"Audit({self.question['model']} on {self.question['dataset']}, "
-            f"{matched} of {len(self.metamers)} runs matched)"
-        ]
+        """A line a layer."""
+        told: list[str] = []
         for group, s in zip(self.groups(), self.summary(), strict=True):
-            scores = ""
-            if s["matched"]:
-                scores = f"{_similar(s)}, {group[0].agreement} {s['prediction_match']:.3f}, "
-            if s["matched"] and "consistency" in s:
-                scores += f"CS {s['consistency']:.3f}, "
-            lines.append(
-                f"  {s['layer']}: FVU {s['fvu']:.1e}, {scores}{s['matched']} of {s['runs']} matched"
+            names = group[0].symbols | {"prediction_match": group[0].agreement, "consistency": "CS"}
+            scores = "".join(
+                f", {symbol} {s[name]:.3f} (start {s[f'start_{name}']:.3f})"
+                for name, symbol in names.items()
+                if s["matched"] and name in s
             )
-        return "\n".join(lines)
+            runs = f"{s['matched']} of {s['runs']} matched"
+            told.append(f"\n  {s['layer']}: {runs}, FVU {s['fvu']:.1e}{scores}")
+        return f"Audit({self.question['model']} on {self.question['dataset']}){''.join(told)}"
 
 
-def _spread(name: str, values: list[float]) -> dict[str, float]:
-    spread = len(values) > 1 and all(math.isfinite(value) for value in values)
+def spread(name: str, values: list[float]) -> dict[str, float]:
+    """Mean and standard deviation of a score, by its name."""
+    known = len(values) > 1 and all(math.isfinite(value) for value in values)
     return {
         name: statistics.fmean(values) if values else math.nan,
-        f"{name}_std": statistics.stdev(values) if spread else math.nan,
+        f"{name}_std": statistics.stdev(values) if known else math.nan,
     }
-
-
-def _similar(summary: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{symbol} {summary[name]:.3f} (start {summary[f'start_{name}']:.3f})"
-        for name, symbol in symbols_of(summary).items()
-    )

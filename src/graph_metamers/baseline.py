@@ -55,10 +55,8 @@ class Baseline:
 
     def row(self) -> dict[str, Any]:
         """The figures as one flat dictionary."""
-        figures = {
-            name: getattr(self, name) for name in ("title", "fvu", "activation_error", "tol")
-        }
-        return {"baseline": self.name} | figures | self.scores
+        figures = ("title", "fvu", "activation_error", "tol")
+        return {"baseline": self.name, **{n: getattr(self, n) for n in figures}, **self.scores}
 
 
 def baselines(
@@ -84,16 +82,15 @@ def baselines(
     own unless it is alone. The class is `data.y` where that is a whole number for each node,
     else the answer that the model gives. Left out where neither is had.
 
-    `flattest_direction`: X' = X + t V, a step along the direction V that the layer sees least, the
-    least ‖J V‖² / ‖V‖² with J = ∂h/∂X, as far from X as the random start is. Where the layer reads
-    X through W alone, of less rank than there are features, V = R − R Q Qᵀ with R ~ N(0, 1) and Q
-    an orthonormal basis of W's columns: exactly flat, however far. Else 30 conjugate gradient
-    steps lead from R to a flatter direction; left out where an operation of the model has no
-    second derivative, which J V needs. X' is then brought back to what may vary: continuous
-    features are clipped to their bounds; of binary ones as many entries change as in the random
-    start, where X + t V is largest. After that the step is **no longer flat**, which is what makes
-    it a baseline: a search must find what this misses. Without bounds an exactly flat step stays
-    one, and is a metamer that needed no search.
+    `flattest_direction`: X' = X + t V, as far from X as the random start, along the direction V
+    with the least ‖J V‖² / ‖V‖², J = ∂h/∂X. Where the layer reads X through W alone, of less rank
+    than there are features, V = R − R Q Qᵀ with R ~ N(0, 1) and Q an orthonormal basis of W's
+    columns: exactly flat, however far. Else 30 conjugate gradient steps lead from R to a flatter
+    direction; left out where an operation of the model has no second derivative, which J V needs.
+    X' is then brought back to what may vary: continuous features are clipped to their bounds; of
+    binary ones as many entries change as in the random start, where X + t V is largest. After that
+    it is **no longer flat**: a search must find what this misses. Without bounds an exactly flat
+    step stays one, and is a metamer that needed no search.
 
     Time: `nearest_node` O(nodes² · units), with four million distances in memory, or a row of them;
     the flattest direction at most 30 products with J and with Jᵀ.

@@ -51,15 +51,6 @@ class Comparison:
         """The figures as one flat dictionary, ready for `pandas.DataFrame`."""
         return asdict(self)
 
-    def __repr__(self) -> str:
-        said = f"{self.a} {self.a_mean:.3f}, {self.b} {self.b_mean:.3f}, n = {self.pairs}"
-        if self.untested:
-            return f"Comparison({self.layer}, {self.score}: {said}; not tested: {self.untested})"
-        return (
-            f"Comparison({self.layer}, {self.score}: {said}, p = {self.p_value:.2g}, "
-            f"effect size {self.effect_size:.2f})"
-        )
-
 
 def compare(audits: Sequence[Audit], *, score: str = "feature_similarity") -> list[Comparison]:
     """Whether the metamers of several models differ in a score, seed by seed.
@@ -136,8 +127,7 @@ def _comparison(
     test = None if untested else paired_test(values[0], values[1])
     means = [statistics.fmean(side) if side else math.nan for side in values]
     return Comparison(
-        a=_name(a),
-        b=_name(b),
+        *(f"{each.question['model']} on {each.question['dataset']}" for each in (a, b)),
         layer=ours[0].layer,
         vary=ours[0].vary,
         score=score,
@@ -168,7 +158,3 @@ def _geometric(errors: list[float]) -> float:
     if not errors:
         return math.nan
     return math.exp(statistics.fmean(math.log(max(error, 1e-300)) for error in errors))
-
-
-def _name(audit: Audit) -> str:
-    return f"{audit.question['model']} on {audit.question['dataset']}"

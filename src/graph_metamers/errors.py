@@ -1,5 +1,6 @@
 """The one error that a user's mistake raises, and the words it is told in."""
 
+import importlib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -28,6 +29,16 @@ def told(what: str, remedy: str) -> Generator[None]:
     except Exception as error:  # what others' code raises is open
         said = str(error).strip().removesuffix(".")
         raise InputError(f"{what}; it raised {type(error).__name__}: {said}. {remedy}") from error
+
+
+def needed(module: str, extra: str) -> Any:
+    """A module of a package that only some parts need, or a sentence how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"This needs {module}. Install it: pip install 'graph-metamers[{extra}]'."
+        ) from error
 
 
 def describe(tensor: Tensor) -> str:

@@ -19,21 +19,17 @@ TIE = 1e-9  # posteriors that differ by less are equal: what is left is rounding
 
 @dataclass(frozen=True, eq=False)
 class Referent:
-    """Where a model and a referent disagree on whether two graphs are the same.
-
-    The model says of each node whether its class stays from the reference to the metamer, and so
-    does the referent, who may know better. The three shares sum to 1.
+    """Where a model and a referent disagree on whether nodes are still the same.
 
     Attributes:
         name: Who the referent is.
         over_invariance: Share of nodes whose predicted class stays while the referent's label
-            changes; 0 is best. The model overlooks what matters.
-        over_sensitivity: Share of nodes whose predicted class changes while the referent's label
-            stays; 0 is best. The model minds what does not matter.
-        agreement: Share of nodes of which both say the same; 1 is best.
+            changes: the model overlooks what matters.
+        over_sensitivity: Share of nodes whose predicted class changes while that label stays.
+        agreement: Share of nodes of which both say the same. The three shares sum to 1.
         nodes: Number of nodes.
-        over_invariant_nodes: Which nodes the model is over-invariant at.
-        over_sensitive_nodes: Which nodes it is over-sensitive at.
+        over_invariant_nodes: Which nodes the model is over-invariant at, [nodes].
+        over_sensitive_nodes: Which nodes it is over-sensitive at, [nodes].
     """
 
     name: str
@@ -120,9 +116,7 @@ def bayes_referent(
     """Judge a metamer of a contextual stochastic block model by Bayes' rule.
 
     The label of a node is the class of the highest posterior, `ContextualSBM.posterior`; of equal
-    ones, to 1e-9, the first. No classifier of this model's graphs can do better with what the
-    posterior is given, so that where it moves and the prediction does not, the metamer changed
-    what the graph says of the node's class.
+    ones, to 1e-9, the first. No classifier can do better with what the posterior is given.
 
     Args:
         m: The metamer, of a graph that `sbm` made.
@@ -177,9 +171,7 @@ def model_referent(
 ) -> Referent:
     """Judge a metamer by another model, where nobody knows the true posterior.
 
-    The referee was trained on its own: an architecture that reads the graph in another way, or a
-    multilayer perceptron that does not look at the edges. Its predictions are labels like any
-    others, and may be wrong: what is found is where the two models part, not who is right.
+    The referee, trained on its own, may be wrong: what is found is where the two models part.
 
     Args:
         m: The metamer.

@@ -26,12 +26,8 @@ def make_folder(path: Path) -> None:
     Raises:
         InputError: There is a file in its place, or it may not be made.
     """
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder '{path}' cannot be made ({error.strerror}). Choose another place."
-        ) from error
 
 
 @contextmanager
@@ -80,11 +76,9 @@ def one_at_a_time(path: Path) -> Generator[None]:
     make_folder(path.parent)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     with writing(path):
-        lock.acquire()
-    try:
+        held = lock.acquire()
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -41,7 +41,7 @@ def test_one_machine_gives_the_same_rows_and_errors(store, tmp_path):
     assert [bool(one.error) for one in found] == [False, False, False, True]
     assert found[3].error.endswith("RuntimeError: not yet\n")
     assert (store.left(jobs[0]) / "left.txt").exists()
-    assert not module._ray().is_initialized()
+    assert not module.needed("ray", "ray").is_initialized()
 
 
 def test_a_node_that_does_not_see_the_store_is_told(tmp_path):
@@ -67,7 +67,7 @@ def test_a_cluster_of_other_versions_is_told(monkeypatch):
 
 def test_without_ray_it_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"needs Ray\. Install it: pip install 'graph-metamers"):
+    with pytest.raises(InputError, match=r"needs ray\. Install it: pip install 'graph-metamers"):
         Ray()
 
 

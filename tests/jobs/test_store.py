@@ -207,7 +207,7 @@ def test_without_pyarrow_it_is_told(tmp_path, monkeypatch):
 
 def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
     (tmp_path / "store").write_text("")
-    with pytest.raises(InputError, match=r"The folder '.*done' cannot be made"):
+    with pytest.raises(InputError, match=r"store.*done' cannot be written"):
         Store(tmp_path / "store")
 
 

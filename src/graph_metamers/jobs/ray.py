@@ -3,13 +3,12 @@
 import socket
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
 import torch
 
 from graph_metamers.environment import environment
-from graph_metamers.errors import InputError, check_count
+from graph_metamers.errors import InputError, check_count, needed
 from graph_metamers.jobs.executor import ATTEMPTS, attempt
 from graph_metamers.jobs.job import Job, Result
 
@@ -34,7 +33,7 @@ class Ray:
 
     def __init__(self, address: str | None = None, *, cpus: int = 1, gpus: float = 0) -> None:
         check_count("cpus", cpus)
-        self._ray = _ray()
+        self._ray = needed("ray", "ray")
         self._needs = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
         self._address = address
         self._began = False
@@ -109,13 +108,3 @@ def _check_answers(address: str) -> None:
     host, _, port = address.rpartition("/")[2].rpartition(":")
     if host:
         socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE_SECONDS).close()
-
-
-def _ray() -> ModuleType:
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError(
-            "The executor 'ray' needs Ray. Install it: pip install 'graph-metamers[ray]'."
-        ) from error
-    return ray

@@ -4,14 +4,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
 
 from graph_metamers.jobs.executor import Executor
 from graph_metamers.jobs.job import Job, Result, told_apart
 from graph_metamers.jobs.store import Store
 
 POLL_SECONDS = 0.5
-
 
 # What is called with the number of jobs that are done, all jobs, and the result of the one that has
 # just ended, here or in another process; at the beginning without a result.
@@ -87,40 +85,24 @@ def progress(title: str, *, shown: bool = True) -> Generator[Told]:
     """
     # Imported here: rich is not needed by those who never see a bar.
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    if not shown:
-        yield lambda done, jobs, result: None
-        return
-    console = Console(stderr=True, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    after = (TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
-    bar = Progress(*columns, *after, console=console, transient=True)
-    task = bar.add_task(title, total=None, left="")
-    names: dict[Job, str] = {}
-    began, before = 0.0, 0
+    console = Console(stderr=True, soft_wrap=True, quiet=not shown)
+    drawn = shown and console.is_terminal
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
+        task = bar.add_task(title, total=None)
+        names: dict[Job, str] = {}
 
-    def told(done: int, jobs: Sequence[Job], result: Result | None) -> None:
-        nonlocal began, before
-        left = ""
-        if result is None:
-            names.update(told_apart(jobs))
-            began, before = time.monotonic(), done
+        def told(done: int, jobs: Sequence[Job], result: Result | None) -> None:
+            bar.update(task, completed=done, total=len(jobs))
             line = f"{title}: {len(jobs)} runs, {done} of them are there"
-        else:
-            if done < len(jobs):
-                seconds = (time.monotonic() - began) / (done - before) * (len(jobs) - done)
-                left = f", about {timedelta(seconds=round(seconds))} left"
-            ended = result.reason or f"{result.seconds:.0f} s"
-            line = f"{done}/{len(jobs)} {names[result.job]}: {ended}{left}"
-        if console.is_terminal:
-            bar.start()
-            bar.update(task, completed=done, total=len(jobs), left=left.removeprefix(", "))
-        if not console.is_terminal or (result is not None and result.error):
-            console.print(line, markup=False, highlight=False)
+            if result is None:
+                names.update(told_apart(jobs))
+            else:
+                ended = result.reason or f"{result.seconds:.0f} s"
+                line = f"{done}/{len(jobs)} {names[result.job]}: {ended}"
+            if not drawn or (result is not None and result.error):
+                console.print(line, markup=False, highlight=False)
 
-    try:
         yield told
-    finally:
-        if bar.live.is_started:  # rich ends even a bar that was never drawn with an empty line
-            bar.stop()

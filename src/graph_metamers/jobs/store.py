@@ -7,12 +7,11 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from graph_metamers.errors import InputError
+from graph_metamers.errors import InputError, needed
 from graph_metamers.jobs.job import Job, Result, Row
 from graph_metamers.storage import (
     make_folder,
@@ -104,15 +103,14 @@ class Store:
         lock = FileLock(path)
         with writing(path), suppress(Timeout):
             lock.acquire(blocking=False)
+        mine = lock.is_locked
         try:
-            yield lock.is_locked
+            yield mine
         finally:
-            if lock.is_locked:
-                lock.release()
-                # Nobody begins a job that is done, whoever holds the file that is gone.
-                if self.left(job).exists():
-                    with suppress(OSError):
-                        path.unlink(missing_ok=True)
+            lock.release()
+            # Nobody begins a job that is done, whoever holds the file that is gone.
+            if mine and self.left(job).exists():
+                path.unlink(missing_ok=True)
 
     def results(self, jobs: Iterable[Job] | None = None) -> list[Result]:
         """The results of those of the jobs that are done, in their order; by default of all."""
@@ -121,7 +119,7 @@ class Store:
         for path in (self.folder / "done").glob("*/result.json"):
             if path.parent.name not in self._known:
                 self._known[path.parent.name] = _read(path)
-        return [self._known[key] for key in sorted(self._known)]
+        return [result for _, result in sorted(self._known.items())]
 
     def write_index(self) -> Path:
         """Write all results as one table, a line a row, and say where.
@@ -195,7 +193,7 @@ def write_table(path: Path, lines: list[Row]) -> None:
     Raises:
         InputError: A column holds numbers and texts, it cannot be written, or pyarrow is missing.
     """
-    pyarrow, parquet = _pyarrow()
+    pyarrow, parquet = needed("pyarrow", "paper"), needed("pyarrow.parquet", "paper")
     columns = dict[str, Any]()
     for name in dict.fromkeys(name for line in lines for name in line):
         try:
@@ -215,22 +213,10 @@ def read_table(path: Path) -> list[Row]:
     Raises:
         InputError: It is no parquet file, or pyarrow is missing.
     """
-    pyarrow, parquet = _pyarrow()
+    pyarrow, parquet = needed("pyarrow", "paper"), needed("pyarrow.parquet", "paper")
     try:
         return parquet.read_table(path).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(
             f"'{path}' must be a parquet file; it cannot be read. Remove it, or copy it anew."
         ) from error
-
-
-def _pyarrow() -> tuple[ModuleType, ModuleType]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise InputError(
-            "Tables are kept as parquet, which needs pyarrow. "
-            "Install it: pip install 'graph-metamers[paper]'."
-        ) from error
-    return pyarrow, parquet

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from graph_metamers.report.style import INK, MUTED, PAPER, RULE
+from graph_metamers.report.style import INK, MUTED, PAPER, RULE, styled
 
 # Text stays text, in the page's own font; ids depend on nothing but the content.
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "graph-metamers", "axes.formatter.use_mathtext": 0}
@@ -41,7 +41,7 @@ def inline_svg(
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
+        draw(styled(figure.add_subplot()))
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True)
     return adapted(buffer.getvalue(), alt, name)
@@ -53,16 +53,9 @@ def adapted(svg: str, alt: str, name: str) -> Markup:
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
     body = re.sub(r' font-family: [^;"]*;?', "", body)
-    body = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", body)
     body = body.replace("xlink:href=", "href=")
     body = re.sub(r'\b(id="|href="#|url\(#)', rf"\1{name}-", body)
-    body = re.sub(r' d="[^"]*"', lambda path: _rounded(path[0]), body)
     for color, variable in PAGE_COLORS.items():
         body = body.replace(color, variable)
     opening = f'<svg class="plot" role="img" aria-label="{escape(alt)}" {box[0] if box else ""}>'
     return Markup(opening + re.sub(r"\n\s*", "\n", body))
-
-
-def _rounded(path: str) -> str:
-    short = re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), 2):g}", path)
-    return " " + " ".join(short.split())

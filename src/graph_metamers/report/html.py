@@ -8,13 +8,11 @@ from markupsafe import Markup
 
 from graph_metamers.report import plots
 from graph_metamers.report.figures import inline_svg
-from graph_metamers.report.glossary import Score, explained
-from graph_metamers.report.kinds import KINDS, kinds_of
 from graph_metamers.report.numbers import error_text, p_text, score_text, shorten
 from graph_metamers.report.page import rendered
 from graph_metamers.report.section import section
 from graph_metamers.report.snippet import snippet
-from graph_metamers.report.theory import theory_section
+from graph_metamers.report.words import Score, explained, kinds_of
 from graph_metamers.result import Metamer
 from graph_metamers.storage import write_text
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 Groups = list[list[Metamer]]
 
 
-def write_report(audit: "Audit", path: Path) -> None:
+def write_report(audit: "Audit", path: str | Path) -> None:
     """Write the report of an audit: one page, whole or not at all.
 
     Args:
@@ -34,12 +32,13 @@ def write_report(audit: "Audit", path: Path) -> None:
     Raises:
         InputError: The place cannot be written to.
     """
-    write_text(path, rendered("report.html", **_context(audit)))
+    write_text(Path(path), rendered("report.html", **_context(audit)))
 
 
 def _context(audit: "Audit") -> dict[str, Any]:
     groups, summary = audit.groups(), audit.summary()
     several = len({group[0].vary for group in groups}) > 1
+    theories, varied = audit.theory, [s for s in summary if "feature_similarity" in s]
     return {
         "question": audit.question,
         "environment": audit.environment,
@@ -47,21 +46,27 @@ def _context(audit: "Audit") -> dict[str, Any]:
         "found": [[m for m in group if m.matched] for group in groups],
         "overview": _overview(groups) if groups else None,
         "asked": _asked(audit),
-        "inputs": audit.question["inputs"],
         "quality": audit.quality,
-        "skipped": audit.question.get("skipped") or {},
         "sections": [
             section(place, group, s, _baselines(audit, group[0]), several=several)
             for place, (group, s) in enumerate(zip(groups, summary, strict=True))
         ],
-        "theory": theory_section(audit.theory, groups, summary),
+        "theory": [(s, theories[s["layer"]]) for s in varied if s["layer"] in theories],
+        "spectrum": inline_svg(
+            lambda ax: plots.plot_spectrum(theories, ax),
+            "Relative singular values, largest first, a line a layer; the table has their ranks.",
+            "spectrum",
+            width=4.1,
+        )
+        if theories
+        else None,
+        "several": several,
         "scores": _glossary(groups),
         "kinds": kinds_of(audit.metamers),
         "snippet": snippet(audit.question),
         "score_text": score_text,
         "error_text": error_text,
         "p_text": p_text,
-        "shorten": shorten,
     }
 
 
@@ -72,10 +77,9 @@ def _baselines(audit: "Audit", m: Metamer) -> list[dict[str, Any]]:
 def _glossary(groups: Groups) -> list[Score]:
     """All that was measured, explained."""
     first = {name: group[0] for group in reversed(groups) for name in group[0].scores}
-    names = [name for name in first if not name.startswith("start_")]
-    errors = ("fvu", "activation_error", "null_error") if groups else ()
-    always = [explained(name, groups[0][0]) for name in errors]
-    return always + [explained(name, first[name]) for name in names if name not in errors]
+    errors = {name: groups[0][0] for name in ("fvu", "activation_error", "null_error") if groups}
+    named = errors | {name: m for name, m in first.items() if not name.startswith("start_")}
+    return [explained(name, m) for name, m in named.items()]
 
 
 def _overview(groups: Groups) -> Markup:
@@ -90,31 +94,22 @@ def _overview(groups: Groups) -> Markup:
     )
 
 
-def _asked(audit: "Audit") -> list[tuple[str, str]]:
+def _asked(audit: "Audit") -> dict[str, str]:
     """The question, as terms and their values."""
-    question = audit.question
-    first = audit.metamers[:1]
-    return [
-        ("Model", str(question["model"])),
-        ("Task", str(question["task"])),
-        ("Data", f"{question['dataset']}: {_size(audit)}"),
-        *(("Called with", type(m.reference).__name__) for m in first),
-        ("Layers", _listed(question["layers"])),
-        ("What varies", "; ".join(_told(way) for way in question["vary"]) + _stays(audit)),
-        ("Search", audit.search),
-        ("Seeds", _listed(question["seeds"])),
-        ("Matched if", f"FVU at most {question['tol']:g}, below that of unrelated graphs"),
-    ]
-
-
-def _told(way: dict[str, str]) -> str:
-    return ", ".join(f"{at}: {setting}" for at, setting in way.items())
-
-
-def _stays(audit: "Audit") -> str:
-    """What stays, where only one kind of input varied."""
-    kinds = {kind for m in audit.metamers for kind in m.varied.values()}
-    return f". {KINDS[kinds.pop()].stays}" if len(kinds) == 1 else ""
+    question, kinds = audit.question, kinds_of(audit.metamers)
+    ways = (", ".join(f"{at}: {way}" for at, way in each.items()) for each in question["vary"])
+    stays = f". {kinds[0].stays}" if len(kinds) == 1 else ""
+    return {
+        "Model": str(question["model"]),
+        "Task": str(question["task"]),
+        "Data": f"{question['dataset']}: {_size(audit)}",
+        **({"Called with": type(audit.metamers[0].reference).__name__} if audit.metamers else {}),
+        "Layers": _listed(question["layers"]),
+        "What varies": "; ".join(ways) + stays,
+        "Search": audit.search,
+        "Seeds": _listed(question["seeds"]),
+        "Matched if": f"FVU at most {question['tol']:g}, below that of unrelated graphs",
+    }
 
 
 def _size(audit: "Audit") -> str:

@@ -1,4 +1,4 @@
-"""Matrices as pictures: node features, and what other entries there are."""
+"""Both graphs as matrices: features, or edges as pairs of nodes, with what differs."""
 
 import itertools
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graph_metamers.errors import InputError, listing
 from graph_metamers.inputs import Inputs
 from graph_metamers.report.style import (
     METAMER,
@@ -21,51 +20,17 @@ from graph_metamers.report.style import (
     SHARED,
     label_axes,
     set_title,
-    styled,
     thinned,
 )
 from graph_metamers.report.words import run_title
 from graph_metamers.result import Metamer
+from graph_metamers.vary.pairs import two_sides
 
 SHOWN_NODES, SHOWN_FEATURES = 90, 90
 SHOWN_CLASSES = 12
+PAIRS, CELLS = 200, 110  # nodes up to which each has a row; else rows of many nodes
 
 Picture = Literal["reference", "metamer", "difference"]
-
-
-def plot_features(
-    metamer: Metamer,
-    show: Picture = "difference",
-    ax: Axes | None = None,
-    *,
-    at: str | None = None,
-    graph: int | None = None,
-) -> Axes:
-    """Features as a picture: rows are nodes, columns are features.
-
-    Shown are at most 90 nodes, evenly spread over all nodes sorted by class, and the 90 features
-    that most nodes of the reference have, grouped by the class that has each most often and then
-    the most frequent first. Without classes in `y` the nodes stand in their own order and the
-    features by frequency. The three pictures show the same nodes and features.
-
-    Args:
-        metamer: The metamer.
-        show: "reference", "metamer" or "difference": blue where the reference has more, orange
-            where the metamer has; grey where both have the same one.
-        ax: Axes to draw on; new ones by default.
-        at: The input, such as `paper.x`; by default the first that varied.
-        graph: The graph of a batch; by default all nodes together.
-
-    Returns:
-        The axes. Opacity is the size of an entry, up to the 99th percentile of those shown. Values
-        below zero are green in the pictures of reference and metamer.
-    """
-    ax = styled(ax)
-    crop = Crop.of(metamer, at, graph)
-    plot_crop(ax, crop, show, metamer, graph)
-    class_axis(ax, crop.classes)
-    label_axes(ax, *crop.names)
-    return ax
 
 
 @dataclass(frozen=True)
@@ -76,61 +41,55 @@ class Crop:
         reference: Entries of the reference, [rows shown, columns shown].
         metamer: The same of the metamer.
         classes: Class of each row shown, or None.
-        binary: Whether all entries shown are 0 or 1.
-        scale: Size of an entry that is drawn in full colour.
         names: What the columns are, and what the rows are.
+        pairs: Whether rows and columns are nodes, and an entry the edges between them.
     """
 
     reference: NDArray[np.float64]
     metamer: NDArray[np.float64]
     classes: NDArray[np.int64] | None
-    binary: bool
-    scale: float
-    names: tuple[str, str] = ("", "")
+    names: tuple[str, str]
+    pairs: bool
 
     @classmethod
     def of(cls, metamer: Metamer, at: str | None = None, graph: int | None = None) -> "Crop":
-        """The part of a feature matrix: which nodes, and which features."""
-        before, after, at = pair_of(metamer, at, graph)
-        x, y = (_matrix(each, at) for each in (before, after))
-        classes = node_classes(before, before.kind_of(at))
-        classes = None if classes is None or len(classes) != len(x) else classes
-        order = torch.arange(len(x)) if classes is None else classes.argsort(stable=True)
-        rows = order[torch.from_numpy(thinned(len(x), SHOWN_NODES))]
-        columns = _shown_columns(x, classes)
-        by = "" if classes is None else ", by class"
-        return cls.made(
-            *(each[rows][:, columns].double().numpy() for each in (x, y)),
-            classes=None if classes is None else classes[rows].numpy(),
-            names=(
-                f"{len(columns):,} of {x.shape[1]:,} features{by}",
-                f"{len(rows):,} of {len(x):,} {before.units_of(at).noun}{by}",
-            ),
-        )
+        """Of an input, by default the first that varied, of the whole or of one graph of a batch.
 
-    @classmethod
-    def made(
-        cls,
-        reference: NDArray[np.float64],
-        metamer: NDArray[np.float64],
-        *,
-        classes: NDArray[np.int64] | None,
-        names: tuple[str, str],
-    ) -> "Crop":
-        """A crop of these entries, with the scale that suits them."""
-        values = np.concatenate([reference.ravel(), metamer.ravel()])
-        binary = bool(((values == 0) | (values == 1)).all())
-        sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-        scale = 1.0 if binary or not len(sizes) else float(np.quantile(sizes, 0.99))
-        return cls(reference, metamer, classes, binary, scale, names)
+        Of features at most 90 nodes, evenly spread over all nodes sorted by class, and the 90
+        features that most nodes of the reference have, grouped by the class that has each most
+        often. Edges are counted by pairs of nodes, sorted by class and then by degree; over 200
+        nodes an entry stands for many pairs. Of edge weights an entry is their sum.
+        """
+        at = next(iter(metamer.varied)) if at is None else at
+        crop = _of_features if metamer.varied[at] == "features" else _of_edges
+        return crop(*both(metamer, graph), at)
+
+    @property
+    def binary(self) -> bool:
+        """Whether all entries are 0 or 1."""
+        return all(bool(((x == 0) | (x == 1)).all()) for x in (self.reference, self.metamer))
+
+    @property
+    def scale(self) -> float:
+        """Size of an entry that is drawn in full colour: their 99th percentile."""
+        sizes = np.abs(np.concatenate([self.reference.ravel(), self.metamer.ravel()]))
+        sizes = sizes[np.isfinite(sizes) & (sizes != 0)]
+        return 1.0 if self.binary or not len(sizes) else float(np.quantile(sizes, 0.99))
 
     @property
     def signed(self) -> bool:
         """Whether some entries are below zero."""
         return bool((self.reference < 0).any() or (self.metamer < 0).any())
 
-    def difference(self) -> NDArray[np.float64]:
-        """Blue where the reference has more, orange where the metamer has; grey what is kept."""
+    def image(self, show: Picture) -> NDArray[np.float64]:
+        """Colours. The difference is blue where the reference has more, orange where the metamer.
+
+        Grey is what binary entries have in common. Green is below zero in the two others.
+        """
+        if show != "difference":
+            shown = self.reference if show == "reference" else self.metamer
+            color = REFERENCE if show == "reference" else METAMER
+            return _shaded(shown, color, NEGATIVE, self.scale)
         image = _shaded(self.metamer - self.reference, METAMER, REFERENCE, self.scale)
         if self.binary:
             kept = (self.metamer != 0) & (self.reference != 0)
@@ -142,36 +101,45 @@ def plot_crop(
     ax: Axes, crop: Crop, show: Picture, metamer: Metamer, graph: int | None = None
 ) -> None:
     """One of the three pictures of a crop, with its title."""
-    pictures = {
-        "reference": lambda: _shaded(crop.reference, REFERENCE, NEGATIVE, crop.scale),
-        "metamer": lambda: _shaded(crop.metamer, METAMER, NEGATIVE, crop.scale),
-        "difference": crop.difference,
-    }
-    ax.imshow(
-        pictures[show](),
-        interpolation="none",
-        aspect="auto",
-        extent=(0, crop.reference.shape[1], crop.reference.shape[0], 0),
-    )
+    rows, columns = crop.reference.shape
+    extent = (0, columns, rows, 0)
+    ax.imshow(crop.image(show), interpolation="none", aspect="auto", extent=extent)
     for spine in ax.spines.values():
         spine.set(color=RULE, visible=True)
     set_title(ax, run_title(metamer, show, graph))
 
 
-def pair_of(m: Metamer, at: str | None, graph: int | None) -> tuple[Inputs, Inputs, str]:
-    """The reference and the graph found, whole or one of a batch, and the input to be shown.
+def plot_matrix(
+    ax: Axes, crop: Crop, show: Picture, metamer: Metamer, graph: int | None = None
+) -> None:
+    """The same with the names of both axes, and the classes of the rows with lines between them."""
+    plot_crop(ax, crop, show, metamer, graph)
+    rows, columns = crop.reference.shape
+    label_axes(ax, *crop.names)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    if crop.pairs:
+        ax.set_aspect("equal", adjustable="box")
+    if crop.classes is None:
+        return
+    borders = np.flatnonzero(np.diff(crop.classes)) + 1
+    if len(borders) >= SHOWN_CLASSES:  # too many for their names to stand apart
+        return
+    for border in borders:
+        ax.axhline(float(border), color=MUTED, linewidth=0.6)
+        if crop.pairs and rows == columns:
+            ax.axvline(float(border), color=MUTED, linewidth=0.6)
+    edges = itertools.pairwise([0, *borders.tolist(), rows])
+    middles = [(low + high) / 2 for low, high in edges]
+    ax.set_yticks(middles, [str(crop.classes[int(middle)]) for middle in middles])
+    ax.tick_params(axis="y", length=0)
 
-    Raises:
-        InputError: The metamer has no such input or graph.
-    """
-    at = next(iter(m.varied)) if at is None else at
-    if at not in m.inputs:
-        raise InputError(f"at='{at}' is not in the data. It has {listing(m.inputs.keys)}.")
+
+def both(m: Metamer, graph: int | None) -> tuple[Inputs, Inputs]:
+    """The reference and the graph found, whole or one of a batch."""
     if graph is None:
-        return m.original, m.inputs, at
-    if not 0 <= graph < m.inputs.graphs:
-        raise InputError(f"graph must be from 0 to {m.inputs.graphs - 1}; got {graph}.")
-    return m.original.single(graph), m.inputs.single(graph), at
+        return m.original, m.inputs
+    return m.original.single(graph), m.inputs.single(graph)
 
 
 def node_classes(inputs: Inputs, kind: str = "") -> Tensor | None:
@@ -185,33 +153,33 @@ def node_classes(inputs: Inputs, kind: str = "") -> Tensor | None:
     return y.long() if bool((y == y.long()).all()) else None
 
 
-def class_axis(ax: Axes, classes: NDArray[np.int64] | None, *, both: bool = False) -> None:
-    """The classes of the rows, or of `both` rows and columns, with lines between them."""
-    ax.set_xticks([])
-    ax.set_yticks([])
-    if classes is None:
-        return
-    borders = np.flatnonzero(np.diff(classes)) + 1
-    if len(borders) >= SHOWN_CLASSES:  # too many for their names to stand apart
-        return
-    for border in borders:
-        for line in (ax.axhline, ax.axvline) if both else (ax.axhline,):
-            line(float(border), color=MUTED, linewidth=0.6)
-    edges = [0, *borders.tolist(), len(classes)]
-    middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
-    ax.set_yticks(middles, [str(classes[int(middle)]) for middle in middles])
-    ax.tick_params(axis="y", length=0)
+def edges_at(inputs: Inputs, at: str) -> NDArray[np.int64]:
+    """Where each of the edges that an input belongs to begins and ends, [2, edges]."""
+    return inputs[inputs.beside(at, "edge_index")].detach().cpu().numpy()
 
 
-def _matrix(inputs: Inputs, at: str) -> Tensor:
-    values = inputs[at].detach()
-    return values.reshape(len(values), -1).cpu()
+def _of_features(before: Inputs, after: Inputs, at: str) -> Crop:
+    x, y = (each[at].detach().cpu().reshape(len(each[at]), -1) for each in (before, after))
+    classes = node_classes(before, before.kind_of(at))
+    classes = None if classes is None or len(classes) != len(x) else classes
+    order = torch.arange(len(x)) if classes is None else classes.argsort(stable=True)
+    rows = order[torch.from_numpy(thinned(len(x), SHOWN_NODES))]
+    columns = _shown_columns(x, classes)
+    by = "" if classes is None else ", by class"
+    return Crop(
+        *(each[rows][:, columns].double().numpy() for each in (x, y)),
+        classes=None if classes is None else classes[rows].numpy(),
+        names=(
+            f"{len(columns):,} of {x.shape[1]:,} features{by}",
+            f"{len(rows):,} of {len(x):,} {before.units_of(at).noun}{by}",
+        ),
+        pairs=False,
+    )
 
 
 def _shown_columns(x: Tensor, classes: Tensor | None) -> Tensor:
     """The most frequent features; grouped by the class that has each most often, if few enough."""
-    frequency = torch.count_nonzero(x, dim=0)
-    columns = frequency.argsort(descending=True, stable=True)[:SHOWN_FEATURES]
+    columns = torch.count_nonzero(x, dim=0).argsort(descending=True, stable=True)[:SHOWN_FEATURES]
     if classes is None:
         return columns
     names, place, sizes = classes.unique(return_inverse=True, return_counts=True)
@@ -220,6 +188,48 @@ def _shown_columns(x: Tensor, classes: Tensor | None) -> Tensor:
     held = (x[:, columns] != 0).float()
     counts = torch.zeros(len(names), len(columns)).index_add_(0, place, held)
     return columns[(counts / sizes[:, None]).argmax(0).argsort(stable=True)]
+
+
+def _of_edges(before: Inputs, after: Inputs, at: str) -> Crop:
+    senders, receivers = (_Order.of(before, at, end) for end in (0, 1))
+    shape, counts = (senders.cells, receivers.cells), list[NDArray[np.float64]]()
+    for each in (before, after):
+        source, target = edges_at(each, at)
+        weights = np.ones(len(source))
+        if not at.endswith("edge_index"):
+            weights = each[at].detach().double().cpu().reshape(len(source), -1).sum(1).numpy()
+        counts.append(np.zeros(shape))
+        np.add.at(counts[-1], (senders.cell[source], receivers.cell[target]), weights)
+    names = f"{receivers.name}, receiving", f"{senders.name}, sending"
+    return Crop(*counts, classes=senders.classes, names=names, pairs=True)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """In which row or column each node of an end stands."""
+
+    cell: NDArray[np.int64]
+    cells: int
+    classes: NDArray[np.int64] | None
+    name: str
+
+    @classmethod
+    def of(cls, inputs: Inputs, at: str, end: int) -> "_Order":
+        ends = inputs.ends(at)
+        kind, one_kind = ends[end], ends[0] == ends[1]
+        edges, nodes = edges_at(inputs, at), inputs.nodes(kind)
+        degree = np.bincount(edges[1 if one_kind else end], minlength=nodes)
+        classes, by = node_classes(inputs, kind), "class, then degree"
+        if classes is None and one_kind:
+            classes, by = two_sides(torch.from_numpy(edges), nodes), "side, then degree"
+        groups = None if classes is None else classes.numpy()
+        order = np.lexsort((-degree,) if groups is None else (-degree, groups))
+        cells = nodes if nodes <= PAIRS else CELLS
+        cell = np.empty(nodes, dtype=np.int64)
+        cell[order] = np.arange(nodes) * cells // nodes
+        first = order[-(-np.arange(cells) * nodes // cells)]  # the first node of each cell
+        name = f"{nodes:,} {f'{kind} nodes'.strip()}, by {'degree' if groups is None else by}"
+        return cls(cell, cells, None if groups is None else groups[first], name)
 
 
 def _shaded(

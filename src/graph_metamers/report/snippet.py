@@ -4,53 +4,44 @@ import re
 from typing import Any
 
 from graph_metamers import datasets, zoo
-from graph_metamers.zoo.recipes import RECIPES
 
 
 def snippet(question: dict[str, Any]) -> str:
     """An audit as Python, as far as its settings say it."""
     layers = [part.split(" + ") if " + " in part else part for part in question["layers"]]
-    ways = ", ".join(_way(way) for way in question["vary"])
+    ways = ", ".join(
+        "{" + ", ".join(f"{at!r}: {_constructor(setting)}" for at, setting in way.items()) + "}"
+        for way in question["vary"]
+    )
     seeds = question["seeds"]
-    seeds = len(seeds) if seeds == list(range(len(seeds))) else seeds
+    settings = {
+        "layers": repr(layers),
+        "vary": f"[{ways}]",
+        "search": _constructor(question["search"]),
+        "seeds": repr(len(seeds) if seeds == list(range(len(seeds))) else seeds),
+        **{name: repr(question[name]) for name in ("tol", "task", "dataset")},
+        "name": repr(question["model"]),
+    }
+    given = "".join(f"    {name}={value},\n" for name, value in settings.items())
     return (
         f"import graph_metamers as gm\n\n{_made(question['model'], question['dataset'])}\n"
-        "report = gm.audit(\n    model,\n    data,\n"
-        f"    layers={layers!r},\n    vary=[{ways}],\n"
-        f"    search={_constructor(question['search'])},\n"
-        f"    seeds={seeds!r},\n    tol={question['tol']!r},\n    task={question['task']!r},\n"
-        f"    dataset={question['dataset']!r},\n    name={question['model']!r},\n"
-        ')\ngm.write_report(report, "report.html")\n'
+        f"report = gm.audit(\n    model,\n    data,\n{given})\n"
+        'gm.write_report(report, "report.html")\n'
     )
 
 
 def _made(model: str, dataset: str) -> str:
-    """How graph and model are had: by name where they have one.
-
-    >>> print(_made("hgt", "hetero_csbm"))
-    data = gm.datasets.load('hetero_csbm')
-    trained, data = gm.zoo.train_recipe('hgt', data)
-    model = trained.model
-    """
+    """How graph and model are had: by name where they have one."""
     name, _, undirected = dataset.partition(", ")
-    if name in datasets.NAMES and undirected in ("", "undirected"):
-        loaded = f"data = gm.datasets.load({name!r}{', undirected=True' * bool(undirected)})\n"
-        if model in RECIPES and RECIPES[model].dataset == name:
-            recipe = f"trained, data = gm.zoo.train_recipe({model!r}, data)\n"
-            return f"{loaded}{recipe}model = trained.model"
-        if model in zoo.MODELS:
-            return f"{loaded}model = gm.zoo.train({model!r}, data).model"
-    return "model, data = ...  # yours, with the digests below"
-
-
-def _way(way: dict[str, str]) -> str:
-    """What varies, by name.
-
-    >>> _way({"x": "BinaryFeatures"})
-    "{'x': gm.BinaryFeatures()}"
-    """
-    parts = (f"{at!r}: {_constructor(setting)}" for at, setting in way.items())
-    return f"{{{', '.join(parts)}}}"
+    recipe = zoo.RECIPES.get(model)
+    by_recipe = recipe is not None and recipe.dataset == name
+    if name not in datasets.NAMES or not (by_recipe or model in zoo.MODELS):
+        return "model, data = ...  # yours, with the digests below"
+    loaded = f"data = gm.datasets.load({name!r}{', undirected=True' * bool(undirected)})\n"
+    if by_recipe:
+        trained = f"trained, data = gm.zoo.train_recipe({model!r}, data)\n"
+        return f"{loaded}{trained}model = trained.model"
+    return f"{loaded}model = gm.zoo.train({model!r}, data).model"
 
 
 def _constructor(setting: str) -> str:

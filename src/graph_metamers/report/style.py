@@ -1,8 +1,7 @@
 """What all plots share: colours, and axes that look alike."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,27 +22,18 @@ SERIES = (
 )  # fmt: skip
 
 
-def styled(ax: Axes | None) -> Axes:
-    """The axes given, or new pyplot axes, in the style of all plots."""
-    if ax is None:
-        # pyplot chooses a window system on import; only those who want new axes need it.
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(layout="constrained")
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        ax.spines[side].set_color(MUTED)
+def styled(ax: Axes) -> Axes:
+    """The axes in the style of all plots."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(MUTED)
     ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=8, width=0.8, length=3)
     return ax
 
 
-def label_axes(ax: Axes, x: str, y: str, *, long: bool = False) -> None:
-    """Name both axes. A dollar sign is a dollar sign, here and in all that names go into.
-
-    A `long` name ends with the axis, so that it may begin below the names at its left.
-    """
-    place = "right" if long else "center"
+def label_axes(
+    ax: Axes, x: str, y: str, *, place: Literal["left", "center", "right"] = "center"
+) -> None:
+    """Name both axes. A dollar sign is a dollar sign, here and in all that names go into."""
     ax.set_xlabel(x, fontsize=8.5, color=INK, parse_math=False, loc=place)
     ax.set_ylabel(y, fontsize=8.5, color=INK, parse_math=False, labelpad=6)
 
@@ -55,20 +45,26 @@ def set_title(ax: Axes, text: str) -> None:
 
 def marker(shape: str, color: str, face: str, label: str) -> Line2D:
     """A legend's entry for markers without a line."""
-    return Line2D(
-        [], [], marker=shape, color=color, markerfacecolor=face, linestyle="", label=label
-    )
+    look: dict[str, Any] = {
+        "marker": shape,
+        "color": color,
+        "markerfacecolor": face,
+        "linestyle": "",
+    }
+    return Line2D([], [], label=label, **look)
 
 
-def legend(ax: Axes, handles: Sequence[Line2D], *, above: bool = False) -> None:
-    """A legend where there is room, or in a row above the axes."""
-    if not handles:
+def legend(ax: Axes, *, above: bool = False) -> None:
+    """What is labelled, each label once, where there is room or in a row above the axes."""
+    handles, labels = ax.get_legend_handles_labels()
+    entries = dict(zip(labels, handles, strict=True))
+    if not entries:
         return
     box = ax.legend(
-        handles=handles,
+        handles=list(entries.values()),
         loc="lower right" if above else "best",
         bbox_to_anchor=(1, 1) if above else None,
-        ncols=len(handles) if above else 1,
+        ncols=len(entries) if above else 1,
         frameon=False,
         fontsize=8,
         labelcolor=INK,

@@ -1,13 +1,112 @@
-"""The few words that plots, tables and pages share."""
+"""The words that plots, tables and pages share; the sentences are in `templates/sentences.toml`."""
 
 import math
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from graph_metamers.measure import Outcome
+from graph_metamers.measure import DISTANCES, Outcome
+from graph_metamers.report.page import TEMPLATES
 from graph_metamers.result import Metamer
 from graph_metamers.similarity import PROGRESS
+from graph_metamers.task import as_task
 
-NULLS = {"start": "random starts", "other": "other graphs"}
+NULLS: Final = {"start": "random starts", "other": "other graphs"}
+SENTENCES: Final[dict[str, dict[str, dict[str, str]]]] = tomllib.loads(
+    (TEMPLATES / "sentences.toml").read_text(encoding="utf-8")
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score explained: its name, what plots call it, what it is, and what is high and low."""
+
+    title: str
+    symbol: str = ""
+    meaning: str = ""
+    reading: str = ""
+    formula: str = ""
+    undefined: str = "undefined in at least one run"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is told of a kind of input that may vary.
+
+    Attributes:
+        noun: What varied.
+        stays: What stayed.
+        caution: What its similarity does not show.
+        why: The reason.
+        picture: What rows and columns of a picture are.
+        together: The score of all rows together.
+        row: How a row is compared with its own in the reference; empty where it cannot be.
+    """
+
+    noun: str
+    stays: str
+    caution: str
+    why: str
+    picture: str
+    together: str = ""
+    row: str = ""
+
+
+KINDS: Final = {name: Kind(**words) for name, words in SENTENCES["kinds"].items()}
+
+
+def kinds_of(metamers: Iterable[Metamer]) -> list[Kind]:
+    """The kinds of all that varied, each once."""
+    return [KINDS[name] for name in dict.fromkeys(k for m in metamers for k in m.varied.values())]
+
+
+def first_kind(m: Metamer) -> Kind:
+    """The kind of the first input that varied."""
+    return KINDS[next(iter(m.varied.values()))]
+
+
+def compared_units(m: Metamer) -> str:
+    """What the rows of `Metamer.row_similarity` are."""
+    inputs, at = m.original, next(iter(m.varied))
+    if not at.endswith("edge_index"):
+        return inputs.units_of(at).noun
+    return " and ".join(f"{kind} nodes".strip() for kind in dict.fromkeys(inputs.ends(at)))
+
+
+def explained(name: str, m: Metamer) -> Score:
+    """A score in words, with the nouns of a run."""
+    distance = DISTANCES.get(name)
+    if name in SENTENCES["scores"]:
+        words = {key: _filled(text, m) for key, text in SENTENCES["scores"][name].items()}
+        return Score(**words | ({"formula": distance.formula} if distance else {}))
+    if distance is None:
+        unknown = "A distance that is not registered where this page was written."
+        return Score(name.replace("_", " ").capitalize(), meaning=unknown)
+    most = "∞" if math.isinf(distance.high) else f"{distance.high:g}"
+    more = {"high": "higher", "low": "lower"}[distance.alike]
+    reading = f"the {more} the more alike; from {distance.low:g} to {most}".replace("-", "−")
+    symbol = "" if distance.symbol == distance.formula else distance.symbol
+    return Score(distance.title, symbol, "", reading, distance.formula)
+
+
+def plot_words(name: str, m: Metamer) -> tuple[str, str]:
+    """What a plot shows, for those who cannot see it, and its caption."""
+    words = SENTENCES["plots"][name]
+    return _filled(words["alt"], m), _filled(words["caption"], m)
+
+
+def _filled(text: str, m: Metamer) -> str:
+    if "{" not in text:
+        return text
+    words: dict[str, Any] = {
+        "units": m.units,
+        "nulls": " and ".join(f"{len(null)} {NULLS[name]}" for name, null in m.nulls.items()),
+        "agreement": m.agreement,
+        "answers": m.original.units(m.row_agreement).noun,
+        "title": as_task(m.task).agreement_title,
+    }
+    return text.format(**words)
 
 
 def outcome_of(m: Metamer, graph: int | None = None) -> Outcome:
@@ -42,18 +141,7 @@ def similarity_symbol(m: Metamer) -> str:
     return "similarity" if len(set(m.varied.values())) > 1 else m.symbols[similarity_name(m)]
 
 
-def nulls_text(m: Metamer) -> str:
-    """How many unrelated graphs of which sort a run is compared with.
-
-    >>> import torch
-    >>> from types import SimpleNamespace
-    >>> nulls_text(SimpleNamespace(nulls={"start": torch.ones(99), "other": torch.ones(4)}))
-    '99 random starts and 4 other graphs'
-    """
-    return " and ".join(f"{len(null)} {NULLS[name]}" for name, null in m.nulls.items())
-
-
-def run_title(m: Metamer, show: str = "metamer", graph: int | None = None) -> str:
+def run_title(m: Metamer, show: str, graph: int | None = None) -> str:
     """The title of a picture of one run, or of one graph of its batch."""
     if show == "reference":
         return "Reference"
