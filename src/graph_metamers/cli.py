@@ -34,6 +34,7 @@ from graph_metamers.pose import Varies
 from graph_metamers.probe import Layer, layers
 from graph_metamers.report.numbers import score_text
 from graph_metamers.search import SEARCHES, configured
+from graph_metamers.summarising import summary
 from graph_metamers.task import TASKS, as_task
 from graph_metamers.vary import Edges, EdgeWeights, Vary, vary_features
 
@@ -103,6 +104,7 @@ def audit_command(
             seeds=seeds,
             tol=tol,
             task=task,
+            call=subject.call,
             out=out,
             command=command_line(),
             **names,
@@ -115,8 +117,16 @@ def audit_command(
 def layers_command(subject: Subject) -> None:
     """List the layers of a model that metamers can be built for, with their shapes."""
     graph, network, _ = _problem(subject)
-    for one in layers(network, graph):
+    for one in layers(network, graph, call=subject.call):
         typer.echo(str(one))
+
+
+@app.command("summary")
+@with_subject
+def summary_command(subject: Subject) -> None:
+    """Show how a model is called on a graph, what its inputs and answers are, and its layers."""
+    graph, network, _ = _problem(subject)
+    _console().print(str(summary(network, graph, call=subject.call)), soft_wrap=True)
 
 
 @app.command("models")
@@ -131,8 +141,8 @@ def models_command() -> None:
 @app.command("datasets")
 def datasets_command() -> None:
     """List the graphs that go by a name."""
-    for name, summary in datasets.NAMES.items():
-        typer.echo(f"{name:<12}{summary}")
+    for name, told in datasets.NAMES.items():
+        typer.echo(f"{name:<12}{told}")
 
 
 app.command("paper")(paper_command)
@@ -173,7 +183,11 @@ def _problem(subject: Subject) -> tuple[Graph, nn.Module, dict[str, Any]]:
             f"{listing(zoo.MODELS)}; got --model {model}. Build your own as you want it."
         )
     if own:
-        return graph, load_model(model, subject.weights, graph).to(where), {"dataset": dataset}
+        return (
+            graph,
+            load_model(model, subject.weights, graph, subject.model_args).to(where),
+            {"dataset": dataset},
+        )
     if subject.weights is not None:
         raise InputError(f"--weights goes with --model FILE.py:FACTORY; got --model {model}.")
     names = {"dataset": dataset, "name": name}

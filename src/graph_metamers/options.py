@@ -35,7 +35,11 @@ class Subject:
     data: Annotated[
         Path | None, Option(help="Your own, torch.saved: graphs of PyG or a dict of tensors.")
     ] = None
-    model: Annotated[str | None, Option(help="See `models`; or your FILE.py:FACTORY.")] = None
+    model: Annotated[
+        str | None, Option(help="See `models`; or your FILE.py:NAME, a model or what makes one.")
+    ] = None
+    model_args: Annotated[str, Option(help="What the file of your model parses as its own.")] = ""
+    call: Annotated[str | None, Option(help="The call, as `summary` shows it.")] = None
     weights: Annotated[Path | None, Option(help="The state_dict of your model.")] = None
     hidden: Annotated[int | None, Option(help="Zoo: units of a layer.")] = None
     depth: Annotated[int | None, Option(help="Zoo: number of layers.")] = None

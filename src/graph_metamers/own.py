@@ -2,17 +2,26 @@
 
 import importlib.util
 import inspect
+import shlex
 import sys
 from inspect import Parameter
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from unittest import mock
 
+import typer
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.data.batch import DynamicInheritanceGetter
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-from torch_geometric.data.storage import BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
+from torch_geometric.data.storage import (
+    AttrType,
+    BaseStorage,
+    EdgeStorage,
+    GlobalStorage,
+    NodeStorage,
+)
 
 from graph_metamers.errors import InputError, listing, suggestion
 from graph_metamers.inputs import Inputs
@@ -38,7 +47,18 @@ _BatchMaker.__qualname__ = DynamicInheritanceGetter.__qualname__
 _BATCHES = [type(_BatchMaker(Batch, kind)) for kind in (Data, HeteroData)]
 _STORES = (BaseStorage, EdgeStorage, GlobalStorage, NodeStorage, DataEdgeAttr, DataTensorAttr)
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-ALLOWED = (Data, HeteroData, Batch, *_BATCHES, _BatchMaker, *_STORES, list)
+
+
+class _PlainDict:
+    """Stands in for `defaultdict`, in which PyG remembers which attributes are of nodes."""
+
+    def __new__(cls, *made: Any) -> Any:
+        return {}
+
+
+_PlainDict.__module__, _PlainDict.__qualname__ = "collections", "defaultdict"
+_CACHE = (_PlainDict, AttrType, set)
+ALLOWED = (Data, HeteroData, Batch, *_BATCHES, _BatchMaker, *_STORES, *_CACHE, list)
 
 
 def load_graph(path: Path) -> Data | HeteroData:
@@ -52,6 +72,9 @@ def load_graph(path: Path) -> Data | HeteroData:
         if isinstance(value, dict):
             plain = all(isinstance(part, Tensor) for part in value.values())
             value = (Data if plain else HeteroData).from_dict(value)
+        for part in value if isinstance(value, list) else [value]:
+            for store in part.stores:
+                vars(store).pop("_cached_attr", None)  # made anew by PyG when it is asked for
         graph: Any = Inputs.of(value).graph
         str(graph)  # a damaged one has no attributes
     except Exception as error:  # what a damaged file makes of a graph is open
@@ -59,8 +82,13 @@ def load_graph(path: Path) -> Data | HeteroData:
     return graph
 
 
-def load_model(spec: str, weights: Path | None, data: Data | HeteroData) -> nn.Module:
-    """The user's own model: FILE.py:FACTORY, called with the graph if it takes an argument.
+def load_model(
+    spec: str, weights: Path | None, data: Data | HeteroData, arguments: str = ""
+) -> nn.Module:
+    """The user's own model: FILE.py:NAME, a module or what makes one.
+
+    What makes one is called with the graph if it takes an argument. A script that parses its own
+    arguments sees `arguments`, and none of the command line's.
 
     Raises:
         InputError: The file, the factory or the weights cannot be used.
@@ -68,17 +96,18 @@ def load_model(spec: str, weights: Path | None, data: Data | HeteroData) -> nn.M
     file, _, factory = spec.rpartition(":")
     if not file or not factory:
         raise InputError(f"--model '{spec}' must be FILE.py:FACTORY, or one of the zoo's models.")
-    made: Any = _attribute(Path(file), factory)
-    if not isinstance(made, nn.Module) and callable(made):
-        parameters = inspect.signature(made).parameters.values()
-        needed = [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
-        try:
-            made = made(data) if needed else made()
-        except (Exception, SystemExit) as error:
-            raise InputError(
-                f"'{factory}' in '{file}' failed ({type(error).__name__}: {error}). It is called "
-                "with the graph, or with nothing if it takes no argument."
-            ) from error
+    with mock.patch.object(sys, "argv", [file, *shlex.split(arguments)]):
+        made: Any = _attribute(Path(file), factory)
+        if not isinstance(made, nn.Module) and callable(made):
+            parameters = inspect.signature(made).parameters.values()
+            needed = [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
+            try:
+                made = made(data) if needed else made()
+            except (Exception, SystemExit) as error:
+                raise InputError(
+                    f"'{factory}' in '{file}' failed ({type(error).__name__}: {error}). It is "
+                    "called with the graph, or with nothing if it takes no argument."
+                ) from error
     if not isinstance(made, nn.Module):
         raise InputError(
             f"'{factory}' in '{file}' must return a torch.nn.Module, or be one; got "
@@ -102,7 +131,8 @@ def _attribute(file: Path, name: str) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise InputError(
-            f"'{file}' could not be imported ({type(error).__name__}: {error})."
+            f"'{file}' could not be imported ({type(error).__name__}: {error}). Where it parses "
+            'arguments, hand them over with --model-args "--name value".'
         ) from error
     finally:
         sys.path.pop(0)
@@ -117,14 +147,29 @@ def _attribute(file: Path, name: str) -> Any:
 
 def _load_weights(model: nn.Module, path: Path) -> None:
     kind = "a state_dict (saved by torch.save(model.state_dict(), path))"
-    state: Any = load_tensors(path, kind=kind)
-    for key in ("state_dict", "model_state_dict"):  # Lightning's and many scripts' checkpoints
-        if isinstance(state, dict) and key in state:
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"'{path}' must be {kind}; it holds {type(state).__name__}.")
+    state: Any = load_tensors(path, kind=kind, allow=())
+    inner = {name: value for name, value in state.items() if _is_state(value)}
+    if not _is_state(state):
+        if len(inner) != 1:
+            raise InputError(
+                f"'{path}' must be {kind}, or a checkpoint that holds one; it holds "
+                f"{listing(map(str, state))}. Save the one of this model alone."
+            )
+        ((name, state),) = inner.items()
+        typer.echo(f"The weights are those under '{name}' in '{path}'.", err=True)
+    own = list(model.state_dict())
+    # A wrapper such as DataParallel, Lightning or torch.compile puts a name before all others.
+    before = {name.removesuffix(own[0]) for name in state if own and name.endswith(own[0])}
+    whole = [prefix for prefix in before if all(prefix + name in state for name in own)]
+    if whole and "" not in whole:
+        state = {name: state[whole[0] + name] for name in own}
+        typer.echo(f"The weights' names are taken without the prefix '{whole[0]}'.", err=True)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         detail = " ".join(str(error).split())
         raise InputError(f"'{path}' does not fit {type(model).__name__}: {detail}") from error
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, Tensor) for v in value.values())

@@ -1,23 +1,29 @@
 """Files that are never half written, and that can run no code when they are read."""
 
+import hashlib
 import json
 import math
 import os
 import pickle
 import uuid
 import warnings
+import zipfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
+import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
 from torch_geometric.data import Batch, Data, HeteroData
 
 from graph_metamers.errors import InputError
-from graph_metamers.inputs import Inputs
+from graph_metamers.inputs import Inputs, is_plain
+
+MARK = b"graph-metamers sha256 "  # before the checksum at the end of a file
+Row = dict[str, Any]
 
 
 def make_folder(path: Path) -> None:
@@ -87,9 +93,21 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all; NaN and infinity become null."""
-    write_text(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, checked: bool = False) -> None:
+    """Write a JSON file, whole or not at all; NaN and infinity become null.
+
+    Args:
+        path: The file.
+        value: What it shall hold.
+        checked: Whether it carries a checksum, which `read_json` then asks for.
+    """
+    plain = finite(value)
+    whole = plain | {"checksum": _checksum(plain)} if checked else plain
+    write_text(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+
+
+def _checksum(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def finite(value: Any) -> Any:
@@ -107,45 +125,64 @@ def finite(value: Any) -> Any:
     return value
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, checked: bool = False) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: It is missing or no JSON.
+        InputError: It is missing, no JSON, or not as it was written.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"'{path}' must be a readable JSON file ({error}).") from error
+    if not checked:
+        return value
+    if not isinstance(value, dict) or cast("Row", value).pop("checksum", "") != _checksum(value):
+        raise InputError(
+            f"'{path}' must be as it was written; it is damaged, was changed, or holds something "
+            "else. Remove it, or copy it anew."
+        )
+    return cast("Row", value)
 
 
 def save_tensors(path: Path, value: Mapping[str, Any]) -> None:
-    """Save nested dictionaries and lists of tensors and plain values."""
-    with replacing(path) as beside, beside.open("wb") as file:  # torch would hide an OSError
-        torch.save(dict(value), file)
+    """Save nested dictionaries and lists of tensors and plain values, with a checksum behind."""
+    with replacing(path) as beside:
+        with beside.open("wb") as file:  # torch would hide an OSError
+            torch.save(dict(value), file)
+        with beside.open("rb+") as file:
+            told = hashlib.file_digest(file, "sha256").digest()
+            file.write(MARK + told)
 
 
 def load_tensors(
-    path: Path, *, kind: str, map_location: torch.device | str = "cpu", allow: tuple[Any, ...] = ()
+    path: Path,
+    *,
+    kind: str,
+    map_location: torch.device | str = "cpu",
+    allow: tuple[Any, ...] | None = None,
 ) -> Any:
-    """Load what `save_tensors` saved. Nothing in the file is ever run.
+    """Load what `save_tensors` saved, or a file of the user's. Nothing in the file is ever run.
 
     Args:
         path: The file.
         kind: What it should be, for the error sentence ("a metamer").
         map_location: Device to load to.
-        allow: Classes that the file may hold besides a dictionary of tensors and plain values.
+        allow: Classes that a file of the user's may hold besides a dictionary of tensors and plain
+            values. None: it is one of `save_tensors`, whose checksum is then compared.
 
     Raises:
-        InputError: The file is missing, is no such file, or holds something else than data.
+        InputError: The file is missing, is no such file, is damaged, would unpack to far more than
+            it holds, or holds something else than data.
     """
     if not path.is_file():
         raise InputError(f"'{path}' must be {kind}; there is no such file.")
-    # On exit safe_globals forgets all that it was given, also what PyG had allowed before.
-    known = torch.serialization.get_safe_globals()
-    new = [one for one in allow if one not in known]
+    if allow is None:
+        _check_as_written(path, kind)
+    _check_unpacked_size(path, kind)
+    allow = allow or ()
     try:
-        with torch.serialization.safe_globals(new), warnings.catch_warnings():
+        with _allowed_alone(allow), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             value = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -158,6 +195,49 @@ def load_tensors(
     if not isinstance(value, (dict, *allow)):
         raise InputError(f"'{path}' must be {kind}; it holds {type(value).__name__}.")
     return value
+
+
+@contextmanager
+def _allowed_alone(classes: tuple[Any, ...]) -> Generator[None]:
+    """Inside, PyTorch makes objects of these classes, and not of those that PyG allows."""
+    known = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(list(classes))
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(known)
+
+
+def _check_as_written(path: Path, kind: str) -> None:
+    """Raise unless the file ends with the checksum of all that stands before it."""
+    with path.open("rb") as file:
+        told = hashlib.sha256()
+        left = path.stat().st_size - len(MARK) - told.digest_size
+        while left > 0 and (part := file.read(min(left, 1 << 20))):
+            told.update(part)
+            left -= len(part)
+        if file.read() != MARK + told.digest():
+            raise InputError(
+                f"'{path}' must be {kind}; it is damaged, or another program wrote it. Remove it, "
+                "or copy it anew."
+            )
+
+
+def _check_unpacked_size(path: Path, kind: str) -> None:
+    """Raise where an archive holds far more than its size: PyTorch packs nothing."""
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # of an older format, or told when it is read
+    if unpacked > 2 * size + 2**20:
+        raise InputError(
+            f"'{path}' must be {kind}; of {size:,} bytes it would unpack to {unpacked:,}. It was "
+            "not unpacked. Save it with torch.save."
+        )
 
 
 def pack_inputs(inputs: Inputs) -> dict[str, Any]:
@@ -200,6 +280,8 @@ def packed(value: Any) -> Any:
     Bag-of-words features are nearly all zeros: where that is shorter, only the others are kept.
     """
     if isinstance(value, Tensor):
+        if not is_plain(value):
+            return OTHER
         tensor = value.detach().cpu()
         return _packed_tensor(tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor))
     if isinstance(value, Mapping):
@@ -210,6 +292,7 @@ def packed(value: Any) -> Any:
         if any(part is OTHER for part in parts):
             return OTHER
         return tuple(parts) if isinstance(value, tuple) else parts
+    value = value.item() if isinstance(value, np.generic) else value
     return value if value is None or isinstance(value, bool | int | float | str) else OTHER
 
 

@@ -24,7 +24,7 @@ class Store:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"out='{folder}' must be a folder; there is a file of that name.")
         if (folder / "audit.json").exists():
-            self.held = read_json(folder / "audit.json")
+            self.held = read_json(folder / "audit.json", checked=True)
             differing = _differing(self.held, question, folder)
             if differing:
                 raise InputError(
@@ -37,7 +37,8 @@ class Store:
                     f"out='{folder}' holds metamers but no audit.json that says what they are. "
                     "Choose another folder, or remove this one."
                 )
-            write_json(folder / "audit.json", {"schema": SCHEMA, "question": question, "rows": []})
+            start = {"schema": SCHEMA, "question": question, "rows": []}
+            write_json(folder / "audit.json", start, checked=True)
 
     def path(self, label: str, vary: str, seed: int) -> Path:
         """The file of a run."""
@@ -46,7 +47,7 @@ class Store:
 
     def write(self, document: dict[str, Any]) -> None:
         """Write what is known so far; see `Audit.document`."""
-        write_json(self.folder / "audit.json", {"schema": SCHEMA} | document)
+        write_json(self.folder / "audit.json", {"schema": SCHEMA} | document, checked=True)
 
 
 def _differing(document: Any, question: dict[str, Any], folder: Path) -> list[str]:

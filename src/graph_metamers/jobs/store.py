@@ -77,13 +77,13 @@ class Store:
         """Keep a result. One that is kept already stays: a figure never changes."""
         job = result.job
         if result.error:
-            write_json(self._failed(job), asdict(result))
+            write_json(self._failed(job), asdict(result), checked=True)
             return
         if self.get(job) is None:
             work = self.work(job)
             for part in work.rglob(".*.part"):  # half a file, of one that was killed
                 part.unlink(missing_ok=True)
-            write_json(work / "result.json", asdict(result))
+            write_json(work / "result.json", asdict(result), checked=True)
             if not (self.left(job) / "result.json").exists():  # else it is another's, and whole
                 shutil.rmtree(self.left(job), ignore_errors=True)  # somebody reached into it
                 with writing(self.left(job)):
@@ -178,7 +178,7 @@ class Store:
 
 def _read(path: Path) -> Result:
     try:
-        state = read_json(path)
+        state = read_json(path, checked=True)
         return Result(**state | {"job": Job(**state["job"])})
     except (InputError, TypeError, KeyError) as error:
         raise InputError(
@@ -204,7 +204,7 @@ def write_table(path: Path, lines: list[Row]) -> None:
                 "Give the other kind another name."
             ) from error
     with replacing(path) as beside:
-        parquet.write_table(pyarrow.table(columns), beside)
+        parquet.write_table(pyarrow.table(columns), beside, write_page_checksum=True)
 
 
 def read_table(path: Path) -> list[Row]:
@@ -215,7 +215,7 @@ def read_table(path: Path) -> list[Row]:
     """
     pyarrow, parquet = needed("pyarrow", "paper"), needed("pyarrow.parquet", "paper")
     try:
-        return parquet.read_table(path).to_pylist()
+        return parquet.read_table(path, page_checksum_verification=True).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(
             f"'{path}' must be a parquet file; it cannot be read. Remove it, or copy it anew."
