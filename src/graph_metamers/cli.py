@@ -17,7 +17,7 @@ from graph_metamers import __version__, datasets, zoo
 from graph_metamers.auditing import audit
 from graph_metamers.audits import Audit
 from graph_metamers.benchmark.command import benchmark_command
-from graph_metamers.errors import InputError, listing, suggestion
+from graph_metamers.errors import InputError, listing, suggestion, visible
 from graph_metamers.inputs import Inputs
 from graph_metamers.options import (
     Subject,
@@ -118,7 +118,7 @@ def layers_command(subject: Subject) -> None:
     """List the layers of a model that metamers can be built for, with their shapes."""
     graph, network, _ = _problem(subject)
     for one in layers(network, graph, call=subject.call):
-        typer.echo(str(one))
+        typer.echo(visible(str(one)))
 
 
 @app.command("summary")
@@ -126,7 +126,7 @@ def layers_command(subject: Subject) -> None:
 def summary_command(subject: Subject) -> None:
     """Show how a model is called on a graph, what its inputs and answers are, and its layers."""
     graph, network, _ = _problem(subject)
-    _console().print(str(summary(network, graph, call=subject.call)), soft_wrap=True)
+    _console().print(visible(str(summary(network, graph, call=subject.call))), soft_wrap=True)
 
 
 @app.command("models")
@@ -154,7 +154,7 @@ def main() -> None:
     try:
         app(spread_lists(sys.argv[1:]))
     except InputError as error:
-        _console(stderr=True, soft_wrap=True).print(f"Error: {error}")
+        _console(stderr=True, soft_wrap=True).print(visible(f"Error: {error}"))
         sys.exit(2)
 
 
@@ -268,7 +268,7 @@ def _tell(result: Audit, out: Path, *, untrained: bool) -> None:
         *(Column(name, title, "error") for name, title in errors.items()),
         *(Column(name, title, "score") for name, title in scores.items() if name in first.scores),
     ]
-    title = f"{result.question['model']} on {result.question['dataset']}, {result.search}"
+    title = visible(f"{result.question['model']} on {result.question['dataset']}, {result.search}")
     console.print(terminal(title, summary, columns, brief=False))
     rows = ", ".join(dict.fromkeys(m.units for m in result.metamers))
     similar = "; ".join(f"{symbol}: {MEANINGS[name]}" for name, symbol in first.symbols.items())
@@ -290,8 +290,8 @@ def _tell(result: Audit, out: Path, *, untrained: bool) -> None:
             console.print(f"{m.layer}, seed {m.seed}: {told}", style="yellow")
     left_out = (f"{name} was left out: {why}" for name, why in result.question["skipped"].items())
     for line in (*left_out, *_reasons(result)):
-        console.print(line, style="yellow")
-    console.print(f"Report: {out / 'report.html'}", soft_wrap=True)
+        console.print(visible(line), style="yellow")
+    console.print(visible(f"Report: {out / 'report.html'}"), soft_wrap=True)
 
 
 def _reasons(result: Audit) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The one error that a user's mistake raises, and the words it is told in."""
 
 import importlib
+import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -8,6 +9,8 @@ from numbers import Real
 from typing import Any
 
 from torch import Tensor
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class InputError(ValueError):
@@ -49,6 +52,15 @@ def describe(tensor: Tensor) -> str:
     'float32 [3, 2]'
     """
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def visible(text: str) -> str:
+    r"""A text whose control characters, which could steer a terminal, are written out.
+
+    >>> visible("a\x1b[31m")
+    'a\\x1b[31m'
+    """
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def listing(names: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -104,11 +105,14 @@ def load_graphs(jobs: Iterable[Job], store: Store) -> None:
 @contextmanager
 def stoppable() -> Generator[None]:
     """Ctrl-C ends the command with a sentence, for what goes on from where it was."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:  # caught here: typer would end without a word
         typer.echo("Stopped. The same command goes on from what was saved.", err=True)
         raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def command_line() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from graph_metamers.digests import digest, same_answers
 from graph_metamers.errors import InputError
-from graph_metamers.storage import read_json, write_json
+from graph_metamers.storage import read_json, write_json, writing
 
 SCHEMA = 3
 GROWING = ("layers", "seeds", "skipped", "answers")  # of which more may be asked later
@@ -18,10 +18,12 @@ class Store:
     def __init__(self, folder: Path, question: dict[str, Any]) -> None:
         self.folder = folder
         self.held: dict[str, Any] = {}  # what the folder says already
+        with writing(folder):
+            is_file = folder.exists() and not folder.is_dir()
         for name in (".audit.json.*.part", ".report.html.*.part", "metamers/.*.part"):
             for stray in folder.glob(name):  # of a process that was killed while it wrote
                 stray.unlink(missing_ok=True)
-        if folder.exists() and not folder.is_dir():
+        if is_file:
             raise InputError(f"out='{folder}' must be a folder; there is a file of that name.")
         if (folder / "audit.json").exists():
             self.held = read_json(folder / "audit.json", checked=True)

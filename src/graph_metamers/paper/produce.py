@@ -1,7 +1,6 @@
 """From an item to its sheet, its picture and the page: run what is missing, and write."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from graph_metamers.paper.grid import DATA, Options
 from graph_metamers.paper.items import ITEMS, Item
 from graph_metamers.paper.pictures import layers
 from graph_metamers.paper.table import Column, table_cells
-from graph_metamers.report.figures import STYLE, adapted
+from graph_metamers.report.figures import STYLE, adapted, plain_svg
 from graph_metamers.report.page import inline_script, rendered
 from graph_metamers.result import load
 from graph_metamers.storage import one_at_a_time, read_json, replacing, write_json, write_text
@@ -172,7 +171,7 @@ def outcomes(sheets: Sequence[Sheet]) -> dict[str, str]:
 def _section(sheet: Sheet, folder: Path) -> dict[str, Any]:
     path, picture = folder / f"{sheet.name}.svg", None
     if path.exists():
-        svg = re.sub(r"^.*?(?=<svg)", "", path.read_text(encoding="utf-8"), flags=re.S)
+        svg = plain_svg(path)
         alt = f"{sheet.title}. The same figures stand in the table."
         picture: Markup | None = adapted(svg, alt, sheet.name)
     return {

@@ -4,6 +4,8 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib.style
 from markupsafe import Markup, escape
@@ -11,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from graph_metamers.errors import InputError
 from graph_metamers.report.style import INK, MUTED, PAPER, RULE, styled
 
 # Text stays text, in the page's own font; ids depend on nothing but the content.
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "graph-metamers", "axes.formatter.use_mathtext": 0}
+DRAWN = {"svg", "defs", "g", "path", "clipPath", "rect", "use", "text", "tspan", "image"}
 PAGE_COLORS = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -45,6 +49,32 @@ def inline_svg(
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True)
     return adapted(buffer.getvalue(), alt, name)
+
+
+def plain_svg(path: Path) -> str:
+    """An SVG file's text, without anything that runs or leads elsewhere.
+
+    Raises:
+        InputError: It is no SVG file.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"'{path}' must be an SVG picture ({error}). Remove it, and it is drawn anew."
+        ) from error
+    for element in root.iter():
+        for child in list(element):
+            if child.tag.rpartition("}")[2] not in DRAWN:
+                element.remove(child)
+        for name, value in list(element.items()):
+            link = name.rpartition("}")[2] == "href"
+            elsewhere = link and not value.startswith(("#", "data:image/png;"))
+            if elsewhere or name.startswith("on"):
+                del element.attrib[name]
+    ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def adapted(svg: str, alt: str, name: str) -> Markup:

@@ -9,6 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from graph_metamers.errors import visible
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -21,7 +23,7 @@ def rendered(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template(template)
-    return page.render(context)
+    return visible(page.render(context))
 
 
 @dataclass(frozen=True)
