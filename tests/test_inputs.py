@@ -204,7 +204,7 @@ def test_what_is_no_graph(value):
     [
         (lambda i: i["y"], r"The data has no 'y'\. .*It has 'x', 'edge_index'"),
         (lambda i: i.replaced({"z": torch.ones(1)}), r"The data has no 'z'"),
-        (lambda i: i["name"], r"'name' must be a tensor; the data holds str"),
+        (lambda i: i["name"], r"'name' must be a tensor of plain numbers; the data holds str"),
     ],
 )
 def test_names_that_are_none(use, sentence):

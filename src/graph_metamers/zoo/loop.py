@@ -173,13 +173,15 @@ def narrow(model: nn.Module, inputs: Inputs) -> OutputAt:
     but for the nodes that are perturbed. The first layer's dropout is drawn before the product.
     """
     # as it is read later, with edge weights if there are any
-    call = readings(model, inputs, None)[-1].run
+    call = readings(model, inputs, None)[-1]
     read = None
     if isinstance(model, NodeClassifier):
-        with Session(model, inputs) as session:
+        with Session(model, inputs, call) as session:
             read = find_linear_read(session, session.targets("output"))
     if read is None:
-        return lambda at: call(model, inputs if at is None else inputs.replaced({"x": at.whole()}))
+        return lambda at: call.run(
+            model, inputs if at is None else inputs.replaced({"x": at.whole()})
+        )
     weights = dict(model.named_parameters())
     first = cast(GraphLayer, model.get_submodule("layer1"))
     named = inspect.signature(model.forward).parameters
