@@ -153,6 +153,8 @@ class Bounded(Vary):
 
     def check_within(self, value: Tensor, said: str) -> None:
         """Raise where the reference lies outside the bounds."""
+        if not value.numel():
+            raise InputError(f"{said} is empty, so that nothing varies. Hand in another graph.")
         least, greatest = float(value.min()), float(value.max())
         low, high = self.limits
         if least < low or greatest > high:
