@@ -194,6 +194,25 @@ def test_runs_that_broke_stand_in_the_audit(small, tmp_path):
     assert timeless(again.rows) == timeless(audit.rows)
 
 
+class Reads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = seeded(lambda: GCNConv(40, 3))
+
+    def forward(self, data):
+        return data.extra(self.conv(data.x, data.edge_index))
+
+
+def test_what_no_file_can_hold_is_told_before_the_search(small, tmp_path):
+    data = small.clone()
+    data.extra = lambda h: h * 2
+    assert few(network(), data, out=tmp_path / "a").question["not_kept"] == ["extra"]
+    with pytest.raises(gm.InputError, match="The model reads 'extra' of the data, which no file"):
+        few(Reads(), data, layers=["conv"], out=tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    assert len(few(Reads(), data, layers=["conv"]).rows) == 1  # nothing is kept
+
+
 def test_the_quality_of_ones_own_model_is_measured(small):
     trained = gm.zoo.train("gcn", small, training=gm.zoo.Training(epochs=30))
     measured = gm.audit(trained.model, small, search=gm.Adam(steps=2), seeds=1).quality

@@ -14,7 +14,7 @@ from graph_metamers.audits import Audit
 from graph_metamers.baseline import baselines_of
 from graph_metamers.digests import digest
 from graph_metamers.environment import environment
-from graph_metamers.errors import InputError, check_count, is_number
+from graph_metamers.errors import InputError, check_count, is_number, listing
 from graph_metamers.inputs import Graph, Inputs
 from graph_metamers.making import checked_graphs, said, searched
 from graph_metamers.measure import DISTANCES
@@ -23,6 +23,7 @@ from graph_metamers.probe import Forward, Layer, how_of
 from graph_metamers.progress import progress_lines
 from graph_metamers.result import load, setting
 from graph_metamers.search import Problem, Search, configured
+from graph_metamers.storage import left_out, pack_inputs, unpack_inputs
 from graph_metamers.store import Store
 from graph_metamers.task import Task
 from graph_metamers.theory import Theory, theory
@@ -119,6 +120,7 @@ def audit(
         asked = {} if command is None else {"command": command}
         known = _quality(opens[0]) if quality is None else quality
         result = Audit(question, environment(inputs.device) | asked, quality=known)
+        question["not_kept"] = [] if out is None else _not_kept(opens[0])
         store = None if out is None else Store(Path(out), question)
         _run(result, posed, seeds, search, store, progress=progress)
         _surround(result, posed, seeds[0], store)
@@ -243,6 +245,26 @@ def _ways(vary: Varies | Sequence[Varies]) -> list[Varies]:
     return ways
 
 
+@torch.no_grad()
+def _not_kept(open_model: Opened) -> list[str]:
+    """Attributes that no file can hold, such as functions, which the model must not need."""
+    session = open_model.session
+    names, kept = left_out(session.inputs), unpack_inputs(pack_inputs(session.inputs))
+    if not names:
+        return []
+    try:
+        output, other = session.output(session.inputs), session.output(kept)
+        same = output.shape == other.shape and torch.allclose(output, other, equal_nan=True)
+    except InputError:  # it does not run without them
+        same = False
+    if not same:
+        raise InputError(
+            f"The model reads {listing(names)} of the data, which no file can hold. Hand over what "
+            "it needs with forward=, or leave out= out."
+        )
+    return names
+
+
 def _check_told(dataset: Any, name: Any, quality: Any) -> None:
     """Raise where what is only reported is not of its kind, before anything is searched."""
     for argument, value in (("dataset", dataset), ("name", "" if name is None else name)):
@@ -304,6 +326,7 @@ def _question(
         "features": sum(inputs[key].shape[1] for key in inputs.feature_keys),
         "edges": sum(inputs[key].shape[1] for key in inputs.edge_keys),
         "call": session.call.text,
+        "defaults": list(session.call.left),
         "model_digest": digest(dict(session.model.state_dict())),
         "data_digest": digest(inputs.graph.to_dict()),
         "answers": {label: problem.answers for (label, way), problem in posed.items() if way == 0},

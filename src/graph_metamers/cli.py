@@ -289,6 +289,8 @@ def _tell(result: Audit, out: Path, *, untrained: bool) -> None:
             told = f"{pinned:.0f} nodes keep the reference's features, as no others were found."
             console.print(f"{m.layer}, seed {m.seed}: {told}", style="yellow")
     left_out = (f"{name} was left out: {why}" for name, why in result.question["skipped"].items())
+    if lost := result.question["not_kept"]:
+        console.print(visible(f"No file can hold {listing(lost)}, so it was not kept."))
     for line in (*left_out, *_reasons(result)):
         console.print(visible(line), style="yellow")
     console.print(visible(f"Report: {out / 'report.html'}"), soft_wrap=True)

@@ -257,6 +257,16 @@ def pack_inputs(inputs: Inputs) -> dict[str, Any]:
     }
 
 
+def left_out(inputs: Inputs) -> list[str]:
+    """The names of the attributes that `pack_inputs` leaves out."""
+    return [
+        str(name)
+        for store in inputs.graph.stores
+        for name, value in dict(store).items()
+        if packed(value) is OTHER
+    ]
+
+
 def unpack_inputs(state: Mapping[str, Any]) -> Inputs:
     """What `pack_inputs` packed."""
     cls = HeteroData if state["hetero"] else Data

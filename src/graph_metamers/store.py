@@ -9,7 +9,7 @@ from graph_metamers.errors import InputError
 from graph_metamers.storage import read_json, write_json, writing
 
 SCHEMA = 3
-GROWING = ("layers", "seeds", "skipped", "answers")  # of which more may be asked later
+GROWING = ("layers", "seeds", "skipped", "answers", "not_kept")  # of which more may be asked later
 
 
 class Store:

@@ -101,6 +101,7 @@ def _asked(audit: "Audit") -> dict[str, str]:
     stays = f". {kinds[0].stays}" if len(kinds) == 1 else ""
     return {
         "Model": str(question["model"]),
+        "Call": _call(question),
         "Task": str(question["task"]),
         "Data": f"{question['dataset']}: {_size(audit)}",
         **({"Called with": type(audit.metamers[0].reference).__name__} if audit.metamers else {}),
@@ -110,6 +111,11 @@ def _asked(audit: "Audit") -> dict[str, str]:
         "Seeds": _listed(question["seeds"]),
         "Matched if": f"FVU at most {question['tol']:g}, below that of unrelated graphs",
     }
+
+
+def _call(question: dict[str, Any]) -> str:
+    defaults = ", ".join(question["defaults"])
+    return question["call"] + (f"; at their default: {defaults}" if defaults else "")
 
 
 def _size(audit: "Audit") -> str:
