@@ -1,5 +1,6 @@
 """Shapes in signatures are checked while the tests run."""
 
+import importlib
 import os
 import shutil
 from pathlib import Path
@@ -19,6 +20,9 @@ def with_shapes() -> list[str]:
 
 with install_import_hook(with_shapes(), "beartype.beartype"):
     import graph_metamers as gm
+
+    for name in with_shapes():  # each is imported when it is first used
+        importlib.import_module(name)
 
 torch.set_num_threads(1)  # the workers of pytest-xdist share the cores
 

@@ -24,6 +24,7 @@ from helpers import (
     Calls,
     TwoLayers,
     left_as_found,
+    sealed,
     seeded,
     toy_graph,
     unchecked_types,
@@ -303,7 +304,7 @@ READERS = {
 def test_a_file_that_holds_something_else(content, reader, tmp_path):
     path, marker = tmp_path / "file.pt", tmp_path / "marker"
     BAD_FILES[content](path, marker)
-    before = path.read_bytes()
+    before = sealed(path).read_bytes()
     read, kind = READERS[reader]
     sentence = rf"file\.pt' must be {kind}.*(it cannot be read as one|it holds )"
     with pytest.raises(gm.InputError, match=sentence) as raised:
@@ -333,8 +334,10 @@ def test_a_file_of_something_else_or_of_nothing(tmp_path, model):
         with pytest.raises(gm.InputError, match=r"must be a metamer .*; there is no such file"):
             gm.load(missing)
     torch.save({"weight": torch.ones(2)}, path)
-    with pytest.raises(gm.InputError, match=r"must be a metamer .*; it is not one"):
+    with pytest.raises(gm.InputError, match="it is damaged, or another program wrote it"):
         gm.load(path)
+    with pytest.raises(gm.InputError, match=r"must be a metamer .*; it is not one"):
+        gm.load(sealed(path))
     with pytest.raises(gm.InputError, match=r"'.*file\.pt' belongs to another search"):
         metamer(model, toy_graph(), checkpoint=path)
 

@@ -1,5 +1,6 @@
 """Graphs by name: what the built-in one promises, and that the real ones are whole."""
 
+import importlib
 import itertools
 import math
 import os
@@ -20,7 +21,7 @@ from torch_geometric.utils import to_networkx
 import graph_metamers as gm
 from graph_metamers.datasets import BipartiteSBM, HeteroSBM
 
-datasets = sys.modules["graph_metamers.datasets"]
+datasets = importlib.import_module("graph_metamers.datasets")
 
 
 # ------------------------------------------------------------------------------------- csbm

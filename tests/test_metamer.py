@@ -13,7 +13,7 @@ import graph_metamers as gm
 from graph_metamers.measure.features import feature_similarity
 from graph_metamers.randomness import seeded as generator_of
 from graph_metamers.storage import finite
-from helpers import same_metamer, seeded, unchecked_types, with_adj_t
+from helpers import same_metamer, sealed, seeded, unchecked_types, with_adj_t
 
 quick = gm.Adam(lr=0.05, steps=20)
 
@@ -242,5 +242,6 @@ def test_another_format_is_refused(change, sentence, one, tmp_path):
     one.save(path)
     state = torch.load(path, weights_only=True) | change
     torch.save({key: value for key, value in state.items() if value is not None}, path)
+    sealed(path)
     with pytest.raises(gm.InputError, match=sentence.replace("it again", "the metamer again")):
         gm.load(path)

@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def test_a_whole_model_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "model.pt"
     torch.save(nn.Linear(2, 2), path)
     with pytest.raises(InputError, match=r"Save model\.state_dict\(\) or data\.to_dict\(\)"):
-        load_tensors(path, kind="a state_dict")
+        load_tensors(path, kind="a state_dict", allow=())
 
 
 def test_a_cut_file_is_said(tmp_path):
@@ -249,3 +250,38 @@ def test_digest_does_not_see_the_order_of_a_set():
     one, other = frozenset([0, 8]), frozenset([8, 0])
     assert repr(one) != repr(other)
     assert digest(one) == digest(other) != digest(frozenset([0, 9]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_one_flipped_bit_is_told_whatever_it_hits(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("flipped")
+    save_tensors(folder / "m.pt", {"x": torch.randn(20), "name": "a", "steps": 3})
+    write_json(folder / "m.json", {"rows": [{"fvu": 0.25, "layer": "act"}]}, checked=True)
+    read = {
+        "m.pt": lambda path: load_tensors(path, kind="a metamer"),
+        "m.json": lambda path: read_json(path, checked=True),
+    }
+    name = data.draw(st.sampled_from(sorted(read)))
+    content = bytearray((folder / name).read_bytes())
+    before = read[name](folder / name)
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    (folder / name).write_bytes(bytes(content))
+    try:
+        value = read[name](folder / name)
+    except InputError:
+        return
+    assert name == "m.json"
+    assert value == before  # white space was hit
+
+
+def test_an_archive_that_unpacks_to_far_more_is_not_unpacked(tmp_path):
+    torch.save({"x": torch.zeros(4_000_000)}, tmp_path / "w.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "w.pt") as whole,
+        zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for entry in whole.namelist():
+            bomb.writestr(entry, whole.read(entry))
+    with pytest.raises(InputError, match=r"of [\d,]+ bytes it would unpack to 16,\d"):
+        load_tensors(tmp_path / "bomb.pt", kind="a state_dict", allow=())

@@ -182,7 +182,7 @@ def load_tensors(
     _check_unpacked_size(path, kind)
     allow = allow or ()
     try:
-        with _allowed_alone(allow), warnings.catch_warnings():
+        with _allowed(allow), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             value = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -198,11 +198,13 @@ def load_tensors(
 
 
 @contextmanager
-def _allowed_alone(classes: tuple[Any, ...]) -> Generator[None]:
-    """Inside, PyTorch makes objects of these classes, and not of those that PyG allows."""
+def _allowed(classes: tuple[Any, ...]) -> Generator[None]:
+    """Inside, PyTorch makes objects of these classes too; of two of one name, of the one here."""
     known = torch.serialization.get_safe_globals()
+    names = {(one.__module__, one.__qualname__) for one in classes}
+    kept = [c for c in known if isinstance(c, type) and (c.__module__, c.__qualname__) not in names]
     torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals(list(classes))
+    torch.serialization.add_safe_globals([*kept, *classes])
     try:
         yield
     finally:
