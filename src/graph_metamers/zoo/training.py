@@ -14,22 +14,23 @@ from torch import nn
 from torch_geometric.data import Data
 
 from graph_metamers.datasets import cache_folder
-from graph_metamers.digests import digest
+from graph_metamers.digests import digest, same_answers, sketch
 from graph_metamers.errors import InputError, check_count, describe, known_name
 from graph_metamers.inputs import Graph, Inputs
-from graph_metamers.probe import check_inputs, check_model
+from graph_metamers.probe import Session, check_inputs, check_model
+from graph_metamers.probe.call import readings
 from graph_metamers.storage import load_tensors, one_at_a_time, save_tensors
 from graph_metamers.vary import features
-from graph_metamers.zoo.adversarial import AdversarialTraining
 from graph_metamers.zoo.graphormer import Graphormer
-from graph_metamers.zoo.loop import narrow, run_epochs
-from graph_metamers.zoo.models import GAT, GCN, GIN, ChebNet, GraphSAGE, Model, drop
+from graph_metamers.zoo.loop import run_epochs
+from graph_metamers.zoo.models import GAT, GCN, GIN, ChebNet, GraphSAGE, Model
 from graph_metamers.zoo.modern import APPNP, GCNII, GATv2, GraphGPS
 from graph_metamers.zoo.settings import Training
 from graph_metamers.zoo.supervision import Supervision, outputs
 
 _PAPER: tuple[type[Model], ...] = (GCN, ChebNet, GraphSAGE, GIN, GAT, Graphormer)
 _MODERN: tuple[type[Model], ...] = (GATv2, GCNII, APPNP, GraphGPS)
+PROTOCOL = 1  # raised when training comes to other weights
 MODELS: dict[str, type[Model]] = {model.name: model for model in (*_PAPER, *_MODERN)}
 
 
@@ -105,7 +106,8 @@ def train(
         path = _place(name.lower(), model, provenance, labels.device, cache)
         run = functools.partial(run_epochs, model, supervision, training, progress=progress)
         checkpoint = path.with_suffix(".checkpoint")
-        return _kept(path, model, provenance, functools.partial(run, checkpoint=checkpoint))
+        run = functools.partial(run, checkpoint=checkpoint)
+        return _kept(path, model, provenance, run, supervision.inputs)
 
 
 def fit(
@@ -176,7 +178,7 @@ def fit(
         path = None if cache_key is None else _place("own", model, by, supervision.labels.device)
         # It may change what no checkpoint holds, so it is trained in one go.
         run = functools.partial(run_epochs, model, supervision, training, progress=progress)
-        return _kept(path, model, provenance, run)
+        return _kept(path, model, provenance, run, supervision.inputs)
 
 
 def _provenance(supervision: Supervision, training: Training, seed: int) -> dict[str, Any]:
@@ -210,9 +212,7 @@ def _place(
     folder: str | Path | None = None,
 ) -> Path:
     """Where a model is cached: by all that decides its weights, before it is trained."""
-    # of the model its code, defaults and start count, of the training its code
-    code = (run_epochs, narrow, drop, AdversarialTraining.attack)
-    key = digest(by, model, device.type, *code)
+    key = digest(by, model, device.type, PROTOCOL)
     return Path(folder or cache_folder() / "models") / f"{name}-{key}.pt"
 
 
@@ -221,24 +221,32 @@ def _kept(
     model: nn.Module,
     provenance: dict[str, Any],
     run: Callable[[], dict[str, Any]],
+    inputs: Inputs,
 ) -> Trained:
     """The model from its place in the cache, or trained and kept there; without one, trained."""
     with nullcontext() if path is None else one_at_a_time(path):
-        found = None if path is None else _load(path, model)
+        answers = [] if path is None else _answers(model, inputs)
+        found = None if path is None else _load(path, model, answers)
         results = found or run()
         if path is not None and found is None:
-            weights = model.state_dict()
-            save_tensors(path, results | {"weights": weights, "digest": digest(weights)})
+            save_tensors(path, results | {"weights": model.state_dict(), "answers": answers})
             path.with_suffix(".checkpoint").unlink(missing_ok=True)
     return Trained(model, **results, provenance=provenance, cached=found is not None)
 
 
-def _load(path: Path, model: nn.Module) -> dict[str, Any] | None:
-    """What the cache holds, loaded into the model; None where it holds nothing that is whole."""
+@torch.no_grad()
+def _answers(model: nn.Module, inputs: Inputs) -> list[list[float]]:
+    """What the model answers before it is trained, by which a change of its code is seen."""
+    with Session(model, inputs, readings(model, inputs, None)[-1]) as session:
+        return [sketch(h) for h in session.outputs(inputs).values()]
+
+
+def _load(path: Path, model: nn.Module, answers: list[list[float]]) -> dict[str, Any] | None:
+    """What the cache holds, loaded into the model; None where that is of another, or not whole."""
     with contextlib.suppress(InputError, KeyError, TypeError):
         saved = load_tensors(path, kind="a trained model")
         results = {"accuracy": saved["accuracy"], "history": saved["history"]}
-        if saved["digest"] == digest(saved["weights"]):
+        if same_answers(answers, saved["answers"]):
             model.load_state_dict(saved["weights"])
             model.eval()
             return results
