@@ -78,8 +78,8 @@ def audit(
         quality: How well the model does, by split and measure, to be reported beside; by default
             measured where the data has labels `y`, by its masks where it has some.
         out: A folder to keep everything in from the start. Killed and called again with the same
-            arguments, the audit goes on where it was; called with more layers or seeds, only what
-            is new is searched. Without a folder, call `.save()` at the end.
+            arguments, the audit goes on where it was; called with layers or seeds besides the
+            old ones, only what is new is searched. Without a folder, call `.save()` at the end.
         command: The command that asked for this, to be reported as the way to do it again.
         progress: Whether to show a bar on what takes longer than two seconds; where there is no
             terminal, a line for each run on stderr.
@@ -329,7 +329,12 @@ def _question(
         "defaults": list(session.call.left),
         "model_digest": digest(dict(session.model.state_dict())),
         "data_digest": digest(inputs.graph.to_dict()),
-        "answers": {label: problem.answers for (label, way), problem in posed.items() if way == 0},
+        "answers": {
+            at: seen
+            for (_, way), problem in posed.items()
+            for at, seen in problem.answers.items()
+            if way == 0
+        },
         "device": str(inputs.device).split(":")[0],
         # Rows that were made by different versions do not belong into one table.
         "distances": [d.name for d in DISTANCES.values() if d.kind in kinds],

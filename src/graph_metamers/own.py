@@ -10,6 +10,7 @@ from pickle import UnpicklingError
 from typing import Any
 from unittest import mock
 
+import torch
 import typer
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data, HeteroData
@@ -96,7 +97,11 @@ def load_model(
     file, _, factory = spec.rpartition(":")
     if not file or not factory:
         raise InputError(f"--model '{spec}' must be FILE.py:FACTORY, or one of the zoo's models.")
-    with mock.patch.object(sys, "argv", [file, *shlex.split(arguments)]):
+    try:
+        words = shlex.split(arguments)
+    except ValueError as error:
+        raise InputError(f"--model-args {arguments!r} must be words; {error}.") from error
+    with mock.patch.object(sys, "argv", [file, *words]):
         made: Any = _attribute(Path(file), factory)
         if not isinstance(made, nn.Module) and callable(made):
             parameters = inspect.signature(made).parameters.values()
@@ -160,7 +165,12 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     own = list(model.state_dict())
     # A wrapper such as DataParallel, Lightning or torch.compile puts a name before all others.
     before = {name.removesuffix(own[0]) for name in state if own and name.endswith(own[0])}
-    whole = [prefix for prefix in before if all(prefix + name in state for name in own)]
+    whole = sorted(p for p in before if all(p + name in state for name in own))
+    if len(whole) > 1 and "" not in whole:
+        raise InputError(
+            f"'{path}' holds several sets of weights that fit, with the prefixes {listing(whole)}. "
+            "Save the one that is meant alone."
+        )
     if whole and "" not in whole:
         state = {name: state[whole[0] + name] for name in own}
         typer.echo(f"The weights' names are taken without the prefix '{whole[0]}'.", err=True)
@@ -172,4 +182,4 @@ def _load_weights(model: nn.Module, path: Path) -> None:
 
 
 def _is_state(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(v, Tensor) for v in value.values())
+    return isinstance(value, dict) and bool(value) and all(map(torch.is_tensor, value.values()))

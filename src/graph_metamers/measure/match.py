@@ -283,7 +283,7 @@ def _numbers(index: Tensor, rows: int, label: str) -> Tensor:
     if not whole or not fits or int(numbers.min()) < 0 or int(numbers.max()) >= rows:
         raise InputError(
             f"index must name rows of {label}, 0 to {rows - 1}, or be a mask of as many; got "
-            f"{describe(index)}."
+            f"{index.tolist() if index.numel() < 10 else describe(index)}."
         )
     return numbers.long().unique()
 

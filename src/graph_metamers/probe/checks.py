@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from graph_metamers.errors import InputError, describe
+from graph_metamers.errors import InputError, describe, listing
 from graph_metamers.inputs import Inputs
 
 
@@ -95,6 +95,12 @@ def _check_edges(inputs: Inputs, key: str) -> None:
     if edges.shape[1] == 0:
         return
     for ends, kind in zip(edges, inputs.ends(key), strict=True):
+        if kind not in inputs.node_types or (kind and not inputs.nodes(kind)):
+            raise InputError(
+                f"{said} leads to '{kind}' nodes, of which the data holds none. It has nodes of "
+                f"the types {listing(k for k in inputs.node_types if inputs.nodes(k))}; give "
+                f"data['{kind}'] its x or num_nodes."
+            )
         nodes, low, high = inputs.nodes(kind), int(ends.min()), int(ends.max())
         if low < 0 or high >= nodes:
             which = f"'{kind}' nodes" if kind else "nodes"

@@ -58,14 +58,19 @@ class Problem:
             return self.session.activations(self.targets, inputs)
 
     @property
-    def answers(self) -> list[list[float]]:
-        """Sketches of the layers on the reference and on two random graphs: what the model is."""
+    def answers(self) -> dict[str, list[list[float]]]:
+        """What the model is: sketches of layers and output on this and on two random graphs."""
         if "answers" not in self.kept:
             generator = torch.Generator().manual_seed(0)
             others = [random_inputs(self.blocks, self.inputs, generator) for _ in range(2)]
+            layers: list[Tensor] = []
+            outputs: list[Tensor] = []
             with torch.no_grad():
-                seen = [self.activations(inputs) for inputs in (self.inputs, *others)]
-            self.kept["answers"] = [sketch(h) for activations in seen for h in activations]
+                for inputs in (self.inputs, *others):
+                    layers += self.activations(inputs)
+                    outputs += self.session.outputs(inputs).values()
+            tensors = {"its end": outputs, " + ".join(self.match.labels): layers}
+            self.kept["answers"] = {at: [sketch(h) for h in hs] for at, hs in tensors.items()}
         return self.kept["answers"]
 
     @property

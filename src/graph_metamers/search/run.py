@@ -250,9 +250,9 @@ class _Saving:
         if self._path is None or not self._path.exists():
             return None
         state = load_tensors(self._path, kind="a checkpoint", map_location=device)
-        if state.get("identity") != self._problem.identity or not same_answers(
-            self._problem.answers, state.get("answers")
-        ):
+        answers, held = self._problem.answers, state.get("answers", {})
+        same = all(same_answers(seen, held.get(at)) for at, seen in answers.items())
+        if state.get("identity") != self._problem.identity or not same:
             raise InputError(
                 f"The checkpoint '{self._path}' belongs to another search (model, graph, layer, "
                 "settings or seed differ). Remove it, or name another file."

@@ -91,6 +91,12 @@ class Edges(Vary):
                 "data.edge_index, data.edge_weight = "
                 "torch_geometric.utils.to_edge_index(data.adj_t.t())."
             )
+        if inputs[at].layout != torch.strided or inputs[at].shape[:1] != (2,):
+            raise InputError(
+                f"Edges varies an edge_index, int64 [2, edges]; {inputs.spelled(at)} is "
+                f"{describe(inputs[at])}. A matrix of all pairs cannot vary: hand in edge_index, "
+                "and say with forward= how the matrix is made of it."
+            )
         check_distinct(inputs, at, "Edges")
         edges, (source, target) = inputs[at], inputs.ends(at)
         senders, receivers = inputs.nodes(source), inputs.nodes(target)
@@ -195,9 +201,13 @@ def check_distinct(inputs: Inputs, at: str, what: str) -> None:
     keys = edges[0] * (int(edges.max()) + 1 if edges.numel() else 1) + edges[1]
     repeated = len(keys) - len(keys.unique())
     if repeated:
+        values = [inputs.spelled(key) for key in edge_attributes(inputs, at)]
+        rest = f"[{', '.join(values)}]" if len(values) > 1 else "".join(values)
+        names = f"{said}, {rest}" if rest else said
+        where = " in each graph, before it is batched" if inputs.graphs > 1 else ""
         raise InputError(
             f"{what} needs a graph without repeated edges; {repeated} of {len(keys)} are. Use "
-            f"{said} = torch_geometric.utils.coalesce({said})."
+            f"{names} = torch_geometric.utils.coalesce({names}){where}."
         )
 
 
