@@ -115,17 +115,20 @@ def _readers(
     noise, column = noise.to(x).abs(), width // 2
     silent = noise.clone()
     silent[:, column] = 0.0
-    heard, unheard, own = (
-        _gradients(session, targets, key, values.clone().requires_grad_(), weights)
-        for values in (noise, silent, x)
-    )
+
+    def gradients(values: Tensor) -> list[Tensor]:
+        found = _gradients(session, targets, key, values.clone().requires_grad_(), weights)
+        pairs = zip(found, weights.values(), strict=True)
+        return [torch.zeros_like(weight) if g is None else g for g, weight in pairs]
+
+    heard, unheard = gradients(noise), gradients(silent)
+    # What is silent on random features may be heard on the reference's.
+    own = unheard if all(bool(none.any()) for none in unheard) else gradients(x)
     readers: dict[str, Side] = {}
     idle: dict[str, Side] = {}
-    for (name, weight), *gradients in zip(weights.items(), heard, unheard, own, strict=True):
+    for (name, weight), some, none, real in zip(weights.items(), heard, unheard, own, strict=True):
         plain, side = weight.detach(), weight.shape[1] == width
-        some, none, real = (torch.zeros_like(plain) if g is None else g for g in gradients)
         if not bool(none.any()):
-            # What is silent on random features may be heard on the reference's.
             (readers if bool(real.any()) else idle)[name] = plain, side
             continue
         # A unit of a later layer that is off gives no gradient there either, but on both.
