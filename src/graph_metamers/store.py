@@ -28,13 +28,13 @@ class Store:
         if (folder / "audit.json").exists():
             self.held = read_json(folder / "audit.json", checked=True)
             differing = _differing(self.held, question, folder)
-            held = self.held["question"]["answers"] if not differing else {}
-            question["answers"] = held | question["answers"]  # also of layers asked before
             if differing:
                 raise InputError(
                     f"out='{folder}' already holds another audit ({', '.join(differing)} differ). "
                     "Choose another folder, or remove this one."
                 )
+            known = self.held["question"]["answers"]
+            question["answers"] = known | question["answers"]  # also of layers asked before
         else:
             if any((folder / "metamers").glob("*.pt")):
                 raise InputError(

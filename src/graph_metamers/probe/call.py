@@ -176,17 +176,12 @@ def _written(model: nn.Module, inputs: Inputs, text: str) -> Call:
 
 
 def _call_of(model: nn.Module, arguments: list[_Argument]) -> Call:
-    positional = [each.value for each in arguments if each.name is None]
-    named = {each.name: each.value for each in arguments if each.name is not None}
-
-    def run(model: nn.Module, inputs: Inputs) -> Any:
-        values = {name: fill(inputs) for name, fill in named.items()}
-        return model(*(fill(inputs) for fill in positional), **values)
-
-    parameters = list(_parameters(model.forward))
-    given = {p.name for p in parameters[: len(positional)]} | named.keys()
+    parameters = _parameters(model.forward)
+    positional = sum(each.name is None for each in arguments)
+    given = {p.name for p in parameters[:positional]} | {each.name for each in arguments}
     left = tuple(p.name for p in parameters if p.name not in given)
-    return Call(run, f"model({', '.join(map(str, arguments))})", left)
+    text = f"model({', '.join(map(str, arguments))})"
+    return Call(lambda model, inputs: _applied(model, arguments, inputs), text, left)
 
 
 def _autoencoder(model: nn.Module, inputs: Inputs, varied: Sequence[str]) -> Call:
